@@ -1,0 +1,1 @@
+"""Living Models: the models behind the book, in plain torch. Import the module of the chapter you need, e.g. ``from lib import leslie``."""

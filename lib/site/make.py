@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lib.site import browser
 from lib.site.layout import ROOT
@@ -44,7 +45,7 @@ def find_browser() -> None:
 def build() -> None:
     """Run what has changed among the chapters and write the site; every warning is an error."""
     find_browser()
-    builder = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "--keep-going", "-n"]
+    builder = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going", "-n"]
     run("Book: run the chapters, write the pages", *builder)
     print(f"\nThe book is in {SITE.relative_to(ROOT)}; open {SITE / 'index.html'}\nor run `make serve` and open http://127.0.0.1:8000/")
 

@@ -1,7 +1,7 @@
 """The book's Sphinx extension: offline assets, figures, still pictures, gallery, links, scoreboard and status.
 
-Jupyter Book loads it by ``sphinx.local_extensions`` of ``_config.yml``; ``setup`` only connects the modules of this folder. Importing the package imports
-no Sphinx.
+Jupyter Book loads it by ``sphinx.local_extensions`` of ``_config.yml``; ``setup`` only connects the modules of this
+folder. Importing the package imports no Sphinx.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ def setup(app) -> dict:
     Returns
     -------
     dict
-        Metadata Sphinx keeps; ``env_version`` makes it read every page again when ``lib``, the claims or the results have changed.
+        Metadata Sphinx keeps; ``env_version`` makes it read every page again when ``lib``, the claims or the results
+        have changed.
     """
     from pathlib import Path
 
-    from lib.site import archive, build, fingerprint, gallery, scoreboard, status, stills
+    from lib.site import archive, build, fingerprint, gallery, glossary, scoreboard, status, stills
 
     # A warning is a fault of the book however it is built: by make or by `jupyter-book build .` alone.
     app.keep_going = True
@@ -33,6 +34,7 @@ def setup(app) -> dict:
     archive.setup(app)
     scoreboard.setup(app)
     status.setup(app)
+    glossary.setup(app)
     return {
         "env_version": fingerprint.page_key(Path(app.srcdir)),
         "parallel_read_safe": True,

@@ -1,4 +1,4 @@
-"""The whole site as one archive, for reading without a network: made at the end of every build and linked by the role ``{site-archive}``."""
+"""The whole site as one archive, made at the end of every build and linked by the role ``{site-archive}``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the pages load besides their own text: the runtime of live figures, Plotly from its wheel, and the vendored files of ``ASSETS.yml``."""
+"""What the pages load besides their own text: the runtime of live figures, Plotly from its wheel, and the vendored
+files of ``ASSETS.yml``."""
 
 from __future__ import annotations
 
@@ -72,7 +73,9 @@ def collect(target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     plotly = resources.files("plotly") / "package_data" / "plotly.min.js"
     if not plotly.is_file():
-        raise ExtensionError("Assets of the site: the installed plotly has no package_data/plotly.min.js; install requirements.txt")
+        raise ExtensionError(
+            "Assets of the site: the installed plotly has no package_data/plotly.min.js; install requirements.txt"
+        )
     contents = {
         "plotly.min.js": plotly.read_bytes(),
         "live.js": runtime.source().encode() if hasattr(runtime, "source") else b"",  # GUARD

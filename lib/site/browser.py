@@ -18,7 +18,10 @@ PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )
 PACKAGE_MANAGERS = {
-    "apt-get": [["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core"]],
+    "apt-get": [
+        ["apt-get", "update", "-q"],
+        ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
+    ],
     "dnf": [["dnf", "install", "-y", "chromium"]],
     "pacman": [["pacman", "-Sy", "--noconfirm", "chromium"]],
     "zypper": [["zypper", "--non-interactive", "install", "chromium"]],
@@ -62,13 +65,16 @@ def install_commands() -> list[list[str]]:
             continue
         if manager == "brew" or os.geteuid() == 0:
             return commands
-        if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which("sudo")
+            and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+        ):
             return [["sudo", "-n", *command] for command in commands]
     return []
 
 
 def ensure() -> str:
-    """Path of Chromium, installed now if need be; also left in the environment variable ``CHROMIUM`` for child processes.
+    """Path of Chromium, installed now if need be, and left in ``CHROMIUM`` for child processes.
 
     Raises
     ------
@@ -80,11 +86,14 @@ def ensure() -> str:
         for command in install_commands():
             print("Chromium is not installed:", " ".join(command), file=sys.stderr, flush=True)
             # Output goes to stderr: stdout carries the path.
-            subprocess.run(command, stdout=sys.stderr, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+            subprocess.run(
+                command, stdout=sys.stderr, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            )
         path = find()
     if path is None:
         raise BrowserMissingError(
-            "The book needs Chromium or Chrome to draw its still pictures and to test its pages, and none was found or could be installed. "
+            "The book needs Chromium or Chrome to draw its still pictures and to test its pages, and none was found or "
+            "could be installed. "
             "Install it (for example: sudo apt-get install chromium) or set CHROMIUM=/path/to/chrome."
         )
     os.environ["CHROMIUM"] = path

@@ -29,7 +29,7 @@ def config_inited(app: Sphinx, config) -> None:
     """Set the kernels' environment and the execution cache."""
     os.environ.update(kernel_environment())
     # Under `sphinx.config` this would replace all theme options that Jupyter Book makes from the other settings.
-    config.html_theme_options["logo"] = {"text": config.project, "alt_text": f"{config.project}: first page"}
+    config.html_theme_options["logo"] = {"text": config.html_title, "alt_text": f"{config.html_title}: first page"}
     config.nb_execution_cache_path = str(fingerprint.cache_folder(Path(app.outdir).parent))
 
 

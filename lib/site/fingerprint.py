@@ -1,7 +1,7 @@
 """What the pages are made from, as one number: when it changes, chapters run again and pages are written again.
 
-Sphinx looks only at the text files, and the execution cache only at the code cells. A change in ``lib``, in a claims file, in a stored result, in the pins
-or in the plan of the book would be missed by both.
+Sphinx looks only at the text files, and the execution cache only at the code cells. A change in ``lib``, in a claims
+file, in a stored result, in the pins or in the plan of the book would be missed by both.
 """
 
 from __future__ import annotations

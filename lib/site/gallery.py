@@ -1,7 +1,8 @@
-"""The book as small pictures: the directives ``{gallery}`` (all parts, on the first page) and ``{part} name`` (one part, on its own page).
+"""The book as small pictures: the directives ``{gallery}`` (all parts, on the first page) and ``{part} name`` (one
+part, on its own page).
 
-A written chapter is a card with its first still picture, its title and its question, all taken from the chapter itself. A chapter that is only planned is a
-line in a list "in preparation", taken from ``book/parts.yml``.
+A written chapter is a card with its first still picture, its title and its question, all taken from the chapter
+itself. A chapter that is only planned is a line in a list "in preparation", taken from ``book/parts.yml``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Links that lead out of the book: [source] beside documented functions, "Open in Colab" on chapters; and no third-party kernels."""
+"""Links that lead out of the book: [source] beside documented functions, "Open in Colab" on chapters; and no
+third-party kernels."""
 
 from __future__ import annotations
 
@@ -78,4 +79,6 @@ def strip_thebe(app, pagename: str, templatename: str, context: dict[str, Any], 
         for file in context.get("script_files", [])
         if "thebe" not in f"{getattr(file, 'filename', file)}{getattr(file, 'attributes', {}).get('body', '')}".lower()
     ]
-    context["css_files"] = [file for file in context.get("css_files", []) if "thebe" not in str(getattr(file, "filename", file))]
+    context["css_files"] = [
+        file for file in context.get("css_files", []) if "thebe" not in str(getattr(file, "filename", file))
+    ]

@@ -1,4 +1,5 @@
-"""Building and checking the book, step by step with progress: ``python -m lib.site.make book`` and ``... test`` (what the Makefile calls)."""
+"""Building and checking the book, step by step with progress: ``python -m lib.site.make book`` and ``... test`` (what
+the Makefile calls)."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ def build() -> None:
     find_browser()
     builder = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going", "-n"]
     run("Book: run the chapters, write the pages", *builder)
-    print(f"\nThe book is in {SITE.relative_to(ROOT)}; open {SITE / 'index.html'}\nor run `make serve` and open http://127.0.0.1:8000/")
+    print(
+        f"\nThe book is in {SITE.relative_to(ROOT)}; open {SITE / 'index.html'}\nor run `make serve` and open http://127.0.0.1:8000/"
+    )
 
 
 def check() -> None:

@@ -1,7 +1,7 @@
 """Plotly figures on the page: MyST-NB has no renderer for Plotly's MIME type and would drop them with a warning.
 
-A figure becomes its still pictures (seen until it is drawn, and for good without JavaScript) and its JSON, which ``book.js`` draws when the reader
-comes near.
+A figure becomes its still pictures (seen until it is drawn, and for good without JavaScript) and its JSON, which
+``book.js`` draws when the reader comes near.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class PlotlyRenderer:
 
 
 def install() -> None:
-    """Register the renderer. MyST-NB finds plugins by entry points of installed packages; ``lib`` need not be installed."""
+    """Register the renderer. MyST-NB finds plugins by entry points of installed packages; ``lib`` need not be
+    installed."""
     found = myst_nb.core.render.load_mime_renders
     if getattr(found, "has_plotly", False):
         return

@@ -1,4 +1,5 @@
-"""Serve the built book on this machine with the Content-Security-Policy it is made for: ``python -m lib.site.serve [--port 8000]``.
+"""Serve the built book on this machine with the Content-Security-Policy it is made for: ``python -m lib.site.serve
+[--port 8000]``.
 
 The tests use the same server, below a subfolder as on a project's public pages.
 """

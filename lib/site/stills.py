@@ -1,11 +1,14 @@
-"""Still pictures: what a reader sees before a figure is drawn, without JavaScript, in print, and as a chapter's thumbnail.
+"""Still pictures: what a reader sees before a figure is drawn, without JavaScript, in print, and as a chapter's
+thumbnail.
 
-A page names a picture as ``live-still:HASH:light`` (and ``:dark``). This module gathers the figures of all pages, has the missing pictures drawn in one
-headless Chromium (:func:`lib.live.still.draw`), puts them into ``_static/stills`` and writes their addresses into the pages.
+A page names a picture as ``live-still:HASH:light`` (and ``:dark``). This module gathers the figures of all pages, has
+the missing pictures drawn in one headless Chromium (:func:`lib.live.still.draw`), puts them into ``_static/stills``
+and writes their addresses into the pages.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -18,7 +21,8 @@ try:  # GUARD
     from lib.live import still
 except ImportError:
     still = None
-from lib.site import browser
+from lib.site import browser, links
+from lib.site.layout import repository
 
 __all__ = ["address", "of_page", "setup"]
 
@@ -83,11 +87,13 @@ def draw(app: Sphinx, env) -> list[str]:
 
 
 def place(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Write the pictures' addresses into a page (event ``doctree-resolved``)."""
-    for raw in doctree.findall(nodes.raw):
+    """Write the addresses of pictures and of the chapter in Colab into a page (event ``doctree-resolved``)."""
+    colab = html.escape(links.colab_address(*repository(), docname), quote=True)
+    for raw in list(doctree.findall(nodes.raw)):
         text = raw.astext()
         if PLACE.search(text):
             filled = PLACE.sub(lambda found: address(app, docname, found[1], found[2]), text)
+            filled = filled.replace('href="live-colab:"', f'href="{colab}"')
             raw.replace_self(nodes.raw("", filled, format=raw["format"]))
 
 

@@ -1,5 +1,4 @@
-"""What the pages load besides their own text: the runtime of live figures, Plotly from its wheel, and the vendored
-files of ``ASSETS.yml``."""
+"""What the pages load besides their own text: runtime of live figures, Plotly from its wheel, vendored files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The book as small pictures: the directives ``{gallery}`` (all parts, on the first page) and ``{part} name`` (one
-part, on its own page).
+"""The book as small pictures: ``{gallery}`` shows all parts, ``{part} name`` shows one.
 
 A written chapter is a card with its first still picture, its title and its question, all taken from the chapter
 itself. A chapter that is only planned is a line in a list "in preparation", taken from ``book/parts.yml``.

@@ -1,5 +1,4 @@
-"""Links that lead out of the book: [source] beside documented functions, "Open in Colab" on chapters; and no
-third-party kernels."""
+"""Links that lead out of the book: [source] beside documented functions and "Open in Colab" on chapters."""
 
 from __future__ import annotations
 

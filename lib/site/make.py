@@ -1,5 +1,4 @@
-"""Building and checking the book, step by step with progress: ``python -m lib.site.make book`` and ``... test`` (what
-the Makefile calls)."""
+"""Building and checking the book, step by step: what ``make book`` and ``make test`` run."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def main(arguments: list[str]) -> None:
     for path in written:
         print(f"  {path.relative_to(ROOT)}")
     print(
-        "and one line in _toc.yml. The new test fails until everything is filled in; CONTRIBUTING.md says how a chapter is made."
+    print("and one line in _toc.yml. The new test fails until everything is filled in; see CONTRIBUTING.md.")
     )
 
 

@@ -1,5 +1,4 @@
-"""Serve the built book on this machine with the Content-Security-Policy it is made for: ``python -m lib.site.serve
-[--port 8000]``.
+"""Serve the built book on this machine with the Content-Security-Policy it is made for (``make serve``).
 
 The tests use the same server, below a subfolder as on a project's public pages.
 """

@@ -1,5 +1,4 @@
-"""Still pictures: what a reader sees before a figure is drawn, without JavaScript, in print, and as a chapter's
-thumbnail.
+"""Still pictures: seen before a figure is drawn, without JavaScript, in print, and as a chapter's thumbnail.
 
 A page names a picture as ``live-still:HASH:light`` (and ``:dark``). This module gathers the figures of all pages, has
 the missing pictures drawn in one headless Chromium (:func:`lib.live.still.draw`), puts them into ``_static/stills``

@@ -1,0 +1,207 @@
+"""Checks of arguments: one place that turns bad input into a ValueError before any work is done.
+
+Shapes and types are always checked. Values of tensors are checked by :func:`require`, which stands aside while a live
+figure is being recorded (see :mod:`lib.live.tracing`): there a slider's range guarantees what the check would have
+asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Number
+
+import numpy as np
+import torch
+
+from lib.live import tracing
+
+__all__ = ["choice", "describe", "integer", "real_number", "require", "shape", "square", "tensors"]
+
+
+def describe(value) -> str:
+    """Say in a few words what a value is, for an error message.
+
+    Examples
+    --------
+    >>> describe(torch.zeros(2, 3))
+    'a torch.float32 tensor of shape (2, 3)'
+    >>> describe("three")
+    "'three'"
+    """
+    if isinstance(value, torch.Tensor):
+        if value.dim() == 0 and not tracing.active():
+            return f"{value.item()}"
+        return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def require(condition: torch.Tensor | bool, message: str | Callable[[], str]) -> None:
+    """Raise ``ValueError(message)`` unless the condition holds everywhere.
+
+    Parameters
+    ----------
+    condition : Tensor or bool
+        What must hold; every entry of a tensor has to be true.
+    message : str or callable
+        The sentence for the reader. A callable is only called when the condition fails.
+
+    Notes
+    -----
+    Nothing is checked while a live figure is recorded: a recorded program may not ask for the value of a tensor.
+
+    Examples
+    --------
+    >>> require(torch.tensor([0.2, 0.9]) <= 1, "survival must be at most 1")
+    """
+    if tracing.active():
+        return
+    holds = bool(condition.all()) if isinstance(condition, torch.Tensor) else bool(condition)
+    if not holds:
+        raise ValueError(message() if callable(message) else message)
+
+
+def _joined(value, dtype: torch.dtype, device: torch.device | None) -> torch.Tensor:
+    """Turn nested lists that may hold tensors into one tensor."""
+    if isinstance(value, torch.Tensor):
+        return value
+    nested = isinstance(value, Sequence) and not isinstance(value, str)
+    if nested and any(isinstance(entry, (torch.Tensor, Sequence)) for entry in value):
+        return torch.stack([_joined(entry, dtype, device) for entry in value])
+    return torch.as_tensor(value, dtype=dtype, device=device)
+
+
+def _floating(value):
+    """Yield the tensors that stand in a value or inside its (nested) lists."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for entry in value:
+            yield from _floating(entry)
+
+
+def tensors(**named) -> list[torch.Tensor]:
+    """Read arguments as real tensors of one type on one device.
+
+    Floating tensors are used as they are and have to agree in type and device. Numbers, lists (also lists of
+    0-dimensional tensors) and arrays take the type and device of the tensors beside them, float64 on the CPU when
+    there are none. Integer tensors are counted as numbers.
+
+    Parameters
+    ----------
+    **named
+        The arguments under the names that error messages should use.
+
+    Returns
+    -------
+    list of Tensor
+        In the order given.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not numeric, is complex, holds NaN or infinity, or if two tensors differ in type or device.
+
+    Examples
+    --------
+    >>> fecundity, survival = tensors(fecundity=[0, 4, 3], survival=[0.5, 0.25])
+    >>> fecundity.dtype
+    torch.float64
+    """
+    kinds = {}
+    for name, value in named.items():
+        for tensor in _floating(value):
+            if tensor.dtype.is_floating_point:
+                kinds.setdefault((tensor.dtype, tensor.device), name)
+    if len(kinds) > 1:
+        found = ", ".join(f"{name} is {dtype} on {device}" for (dtype, device), name in kinds.items())
+        raise ValueError(f"{' and '.join(named)} must share one dtype and device, but {found}")
+    dtype, device = next(iter(kinds), (torch.float64, None))
+    read = []
+    for name, value in named.items():
+        try:
+            if isinstance(value, np.ndarray) and not value.flags.writeable:
+                value = value.copy()
+            tensor = _joined(value, dtype, device)
+        except (TypeError, ValueError, RuntimeError) as problem:
+            raise ValueError(f"{name} must be numbers in a rectangular array, got {describe(value)}") from problem
+        if tensor.is_complex() or tensor.dtype == torch.bool:
+            raise ValueError(f"{name} must be real numbers, got {describe(tensor)}")
+        tensor = tensor if tensor.dtype.is_floating_point else tensor.to(dtype=dtype, device=device)
+        if not tracing.active():
+            require(tensor.isfinite(), f"{name} must be finite, but holds NaN or infinity")
+        read.append(tensor)
+    return read
+
+
+def shape(name: str, tensor: torch.Tensor, *trailing: int | None) -> None:
+    """Check the trailing dimensions of a tensor; ``None`` stands for any size of at least one.
+
+    Examples
+    --------
+    >>> shape("x0", torch.zeros(7, 3), 3)
+    """
+    sizes = tuple(tensor.shape[-len(trailing) :]) if trailing else ()
+    fits = len(sizes) == len(trailing) and all(
+        size >= 1 if wanted is None else size == wanted for size, wanted in zip(sizes, trailing, strict=True)
+    )
+    if not fits:
+        allowed = ", ".join("n" if wanted is None else str(wanted) for wanted in trailing)
+        raise ValueError(f"{name} must have shape (..., {allowed}), got {tuple(tensor.shape)}")
+
+
+def square(name: str, tensor: torch.Tensor) -> int:
+    """Check that the last two dimensions are equal and return their size.
+
+    Examples
+    --------
+    >>> square("L", torch.eye(3))
+    3
+    """
+    if tensor.dim() < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] == 0:
+        raise ValueError(f"{name} must be a square matrix of shape (..., n, n), got shape {tuple(tensor.shape)}")
+    return tensor.shape[-1]
+
+
+def integer(name: str, value, lowest: int, highest: int | None = None) -> int:
+    """Check a Python integer against its range and return it.
+
+    Examples
+    --------
+    >>> integer("steps", 400, lowest=0)
+    400
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < lowest or (highest is not None and value > highest):
+        allowed = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} must be an integer {allowed}, got {describe(value)}")
+    return int(value)
+
+
+def real_number(name: str, value, lowest: float, highest: float = float("inf"), *, open_below: bool = False) -> float:
+    """Check a finite Python number against its range and return it as a float.
+
+    Examples
+    --------
+    >>> real_number("learning_rate", 0.05, lowest=0, open_below=True)
+    0.05
+    """
+    fits = isinstance(value, Number) and not isinstance(value, (bool, complex)) and np.isfinite(value)
+    fits = fits and (value > lowest if open_below else value >= lowest) and value <= highest
+    if not fits:
+        below = f"above {lowest}" if open_below else f"of at least {lowest}"
+        above = "" if highest == float("inf") else f" and at most {highest}"
+        raise ValueError(f"{name} must be a finite number {below}{above}, got {describe(value)}")
+    return float(value)
+
+
+def choice(name: str, value, options: Sequence) -> None:
+    """Check that a value is one of the options.
+
+    Examples
+    --------
+    >>> choice("order", 2, (1, 2))
+    """
+    if isinstance(value, bool) or value not in options:
+        allowed = ", ".join(repr(option) for option in options)
+        raise ValueError(f"{name} must be one of {allowed}, got {describe(value)}")

@@ -1,0 +1,452 @@
+"""How ATen operations with arguments of their own are recorded (real numbers; see ``complex_rules`` for complex ones).
+
+A rule gets the recorder, the ATen overload and the operation's arguments; it computes the result with real torch and
+records instructions that compute the same on the page. ``NotImplemented`` hands the operation on to torch's own
+decompositions. Rules that run torch code under ``with recorder:`` have that code recorded.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from .errors import NotLive, author_line
+
+__all__ = ["EITHER", "IN_PLACE", "RULES", "copy_into"]
+
+RULES: dict = {}  # ATen name -> rule(recorder, func, *args, **kwargs)
+IN_PLACE: dict = {}  # name of an in-place operation -> rule, where the functional twin would waste work
+EITHER: set[str] = set()  # rules that take complex tensors as well
+
+
+def rule(*names: str, either: bool = False):
+    """Register a rule under ATen names; ``either``: it handles complex tensors too."""
+
+    def register(function):
+        RULES.update(dict.fromkeys(names, function))
+        if either:
+            EITHER.update(names)
+        return function
+
+    return register
+
+
+def _in_place(*names: str):
+    def register(function):
+        IN_PLACE.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def copy_into(r, target: torch.Tensor, value) -> None:
+    """Record ``target[...] = value`` with the conversion that the number types ask for."""
+    if target.is_complex():
+        pairs = torch.view_as_real(target)
+        if isinstance(value, torch.Tensor) and value.is_complex():
+            with r:
+                value = value.resolve_conj()
+            parts = torch.view_as_real(value).unbind(-1)
+        else:
+            number = complex(value) if not isinstance(value, torch.Tensor) else value
+            parts = (value, 0.0) if isinstance(value, torch.Tensor) else (number.real, number.imag)
+        r.pointwise("copy", pairs[..., 0], parts[0])
+        r.pointwise("copy", pairs[..., 1], parts[1])
+        return
+    if not isinstance(value, torch.Tensor):
+        r.pointwise("copy", target, value)
+        return
+    if value.is_complex():
+        value = torch.view_as_real(value)[..., 0]
+    op, more = _conversion(value.dtype, target.dtype)
+    r.pointwise(op, target, value, *more)
+
+
+def _conversion(source: torch.dtype, target: torch.dtype) -> tuple[str, tuple]:
+    if target == torch.bool and source != torch.bool:
+        return "ne", (0.0,)
+    if source.is_floating_point and not target.is_floating_point:
+        return "trunc", ()
+    return "copy", ()
+
+
+# -- copies --------------------------------------------------------------------------------------------------------
+@rule("_to_copy", "convert_element_type", "clone", "copy", "contiguous", "_conj_physical", "_copy_from", either=True)
+def _to_copy(r, func, x, *args, **kwargs):
+    if func._schema.name == "aten::copy":
+        target, source = torch.empty_like(x), args[0]
+    else:
+        target, source = func(x, *args, **kwargs), x
+    if target.is_complex():
+        target = target.resolve_conj()
+    copy_into(r, target, source)
+    if func._schema.name == "aten::copy":
+        target.copy_(source)
+    return target
+
+
+@rule("_conj_physical", "conj_physical", either=True)
+def _conj(r, func, x):
+    out = func(x)
+    if not x.is_complex():
+        return r.pointwise("copy", out, x)
+    pairs, source = torch.view_as_real(out), torch.view_as_real(x)
+    r.pointwise("copy", pairs[..., 0], source[..., 0])
+    r.pointwise("neg", pairs[..., 1], source[..., 1])
+    return out
+
+
+@rule("cat", either=True)
+def _cat(r, func, tensors, dim=0):
+    out = func(tensors, dim)
+    at = 0
+    for x in tensors:
+        if x.numel():
+            copy_into(r, out.narrow(dim, at, x.shape[dim]), x)
+            at += x.shape[dim]
+    return out
+
+
+@rule("stack", either=True)
+def _stack(r, func, tensors, dim=0):
+    out = func(tensors, dim)
+    for i, x in enumerate(tensors):
+        copy_into(r, out.select(dim, i), x)
+    return out
+
+
+@rule("constant_pad_nd", either=True)
+def _pad(r, func, x, pad, value=0):
+    out = func(x, pad, value)
+    target, source = out, x
+    for i in range(len(pad) // 2):
+        d = x.dim() - 1 - i
+        low, high = pad[2 * i], pad[2 * i + 1]
+        target = target.narrow(d, max(low, 0), target.shape[d] - max(low, 0) - max(high, 0))
+        source = source.narrow(d, max(-low, 0), source.shape[d] - max(-low, 0) - max(-high, 0))
+    copy_into(r, out, value)
+    copy_into(r, target, source)
+    return out
+
+
+@rule("roll", either=True)
+def _roll(r, func, x, shifts, dims=()):
+    shifts, dims = _listed(shifts), _listed(dims)
+    if not dims:
+        with r:
+            return x.reshape(-1).roll(shifts, 0).view(x.shape)
+    if len(dims) > 1:
+        with r:
+            for shift, dim in zip(shifts, dims, strict=True):
+                x = x.roll(shift, dim)
+            return x
+    out = func(x, shifts, dims)
+    n = x.shape[dims[0]]
+    k = shifts[0] % n if n else 0
+    if k:
+        copy_into(r, out.narrow(dims[0], 0, k), x.narrow(dims[0], n - k, k))
+    copy_into(r, out.narrow(dims[0], k, n - k), x.narrow(dims[0], 0, n - k))
+    return out
+
+
+@rule("flip", either=True)
+def _flip(r, func, x, dims):
+    with r:
+        for d in dims:
+            x = x.index_select(d, torch.arange(x.shape[d] - 1, -1, -1, device=x.device))
+        return x.clone() if not dims else x
+
+
+@rule("repeat", either=True)
+def _repeat(r, func, x, repeats):
+    out = func(x, repeats)
+    padded = x.reshape((1,) * (len(repeats) - x.dim()) + tuple(x.shape))
+    for index in _positions(repeats):
+        part = out
+        for d, i in enumerate(index):
+            part = part.narrow(d, i * padded.shape[d], padded.shape[d])
+        copy_into(r, part, padded)
+    return out
+
+
+@rule("triu", "tril", either=True)
+def _triangle(r, func, x, diagonal=0):
+    keep = func(torch.ones(x.shape[-2:], dtype=torch.bool, device=x.device), diagonal)
+    with r:
+        return torch.where(keep, x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+@_in_place("copy_", "fill_", "zero_")
+def _assign(r, func, target, value=0.0, non_blocking=False):
+    return r.assign(target, value)
+
+
+@_in_place("resize_", "set_", "resize_as_")
+def _resize(r, func, *args, **kwargs):
+    raise NotLive(f"a tensor that depends on a slider is resized at {author_line()}: shapes are fixed on the page")
+
+
+# -- arithmetic with extra arguments -------------------------------------------------------------------------------
+@rule("add", "sub")
+def _add(r, func, a, b, alpha=1):
+    name = func._schema.name.split("::")[1]
+    out = func(a, b) if alpha == 1 else func(a, b, alpha=alpha)
+    if alpha != 1:
+        with r:
+            b = b * alpha
+    op = {"add": "add", "sub": "sub"}[name]
+    if out.dtype == torch.bool:  # True + True is True
+        op = "logical_or"
+    return r.pointwise(op, out, a, b)
+
+
+@rule("rsub")
+def _rsub(r, func, a, b, alpha=1):
+    with r:
+        return b - (a if alpha == 1 else a * alpha)
+
+
+@rule("div", "true_divide", "divide")
+def _div(r, func, a, b, rounding_mode=None):
+    out = func(a, b, rounding_mode=rounding_mode) if rounding_mode else func(a, b)
+    return r.pointwise("div" if rounding_mode is None else f"div_{rounding_mode}", out, a, b)
+
+
+@rule("floor_divide")
+def _floor_divide(r, func, a, b):
+    return r.pointwise("div_floor", func(a, b), a, b)
+
+
+@rule("pow")
+def _pow(r, func, a, b):
+    out = func(a, b)
+    if isinstance(b, int | float) and isinstance(a, torch.Tensor):
+        if b == 2:
+            return r.pointwise("mul", out, a, a)
+        if b == 0.5:
+            return r.pointwise("sqrt", out, a)
+        if b == 1:
+            return r.pointwise("copy", out, a)
+        if b == -1:
+            return r.pointwise("reciprocal", out, a)
+    return r.pointwise("pow", out, a, b)
+
+
+@rule("round")
+def _round(r, func, x, decimals=0):
+    if decimals == 0:
+        return r.pointwise("round", func(x), x)
+    with r:
+        return torch.round(x * 10**decimals) / 10**decimals
+
+
+@rule("clamp", "clamp_min", "clamp_max", "clip")
+def _clamp(r, func, x, low=None, high=None, **named):
+    name = func._schema.name.split("::")[1]
+    low, high = named.get("min", low), named.get("max", high)
+    if name == "clamp_max":
+        low, high = None, named.get("max", low)
+    with r:
+        if low is not None:
+            x = torch.maximum(x, torch.as_tensor(low, dtype=x.dtype, device=x.device))
+        if high is not None:
+            x = torch.minimum(x, torch.as_tensor(high, dtype=x.dtype, device=x.device))
+        return x.clone() if low is None and high is None else x
+
+
+@rule("polygamma", "special_polygamma")
+def _polygamma(r, func, n, x):
+    if n > 1:
+        raise NotLive(f"the page has polygamma of order 0 and 1 only, asked for {n} at {author_line()}")
+    return r.pointwise("digamma" if n == 0 else "trigamma", func(n, x), x)
+
+
+@rule("floor", "ceil", "trunc")
+def _integer_part(r, func, x):
+    name = func._schema.name.split("::")[1]
+    return r.pointwise("copy" if not x.is_floating_point() else name, func(x), x)
+
+
+@rule("gelu")
+def _gelu(r, func, x, approximate="none"):
+    with r:
+        if approximate == "tanh":
+            return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+
+# -- reductions ----------------------------------------------------------------------------------------------------
+@rule("max", "min")
+def _max(r, func, x, dim=None, keepdim=False):
+    name = func._schema.name.split("::")[1]
+    with r:
+        if isinstance(dim, torch.Tensor):
+            return getattr(torch, name + "imum")(x, dim)
+        if dim is None:
+            return getattr(torch, "a" + name)(x)
+        index = getattr(torch, "arg" + name)(x, dim, keepdim=True)
+        values = torch.gather(x, dim, index) if x.dim() else x.clone()
+        return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+
+@rule("argmax", "argmin")
+def _argmax(r, func, x, dim=None, keepdim=False):
+    out = func(x, dim, keepdim)
+    name = func._schema.name.split("::")[1]
+    if dim is None:
+        with r:
+            flat = x.reshape(-1)
+        r.kernel(name, 0, [out.view(())], [flat])
+        return out
+    if x.dim() == 0:
+        return r.pointwise("copy", out, 0.0)
+    moved = x.movedim(dim, -1)
+    target = out.squeeze(dim) if keepdim else out
+    r.kernel(name, moved.dim() - 1, [target], [moved])
+    return out
+
+
+@rule("var", "var_mean", "std", "std_mean")
+def _variance(r, func, x, dim=None, unbiased=None, keepdim=False, *, correction=1):
+    if isinstance(dim, bool):  # the overload var(x, unbiased)
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        correction = int(unbiased)
+    name = func._schema.name.split("::")[1]
+    dims = [d % x.dim() for d in _listed(dim)] or list(range(x.dim()))
+    count = math.prod(x.shape[d] for d in dims)
+    with r:
+        mean = x.mean(dims, keepdim=True)
+        spread = ((x - mean) ** 2).sum(dims, keepdim=keepdim) / max(count - (1 if correction is None else correction), 0)
+        spread = torch.sqrt(spread) if name.startswith("std") else spread
+        if not name.endswith("_mean"):
+            return spread
+        return spread, mean if keepdim else mean.squeeze(tuple(dims))
+
+
+@rule("linalg_vector_norm", either=True)
+def _vector_norm(r, func, x, order=2, dim=None, keepdim=False, dtype=None):
+    with r:
+        x = x.abs()
+        dims = _listed(dim) or list(range(x.dim()))
+        if order == math.inf:
+            return x.amax(dims, keepdim=keepdim)
+        if order == -math.inf:
+            return x.amin(dims, keepdim=keepdim)
+        if order == 0:
+            return (x != 0).to(x.dtype).sum(dims, keepdim=keepdim)
+        if order == 1:
+            return x.sum(dims, keepdim=keepdim)
+        if order == 2:
+            return torch.sqrt((x * x).sum(dims, keepdim=keepdim))
+        return ((x**order).sum(dims, keepdim=keepdim)) ** (1 / order)
+
+
+@rule("_cdist_forward")
+def _cdist(r, func, a, b, p, compute_mode=None):
+    with r:
+        gap = (a.unsqueeze(-2) - b.unsqueeze(-3)).abs()
+        if p == math.inf:
+            return gap.amax(-1)
+        return torch.sqrt((gap * gap).sum(-1)) if p == 2 else (gap**p).sum(-1) ** (1 / p)
+
+
+@rule("median", "nanmedian", "kthvalue")
+def _median(r, func, x, *args, **kwargs):
+    name = func._schema.name.split("::")[1]
+    if name == "nanmedian":
+        return NotImplemented
+    with r:
+        if name == "median" and not args and not kwargs:
+            ordered = x.reshape(-1).sort().values
+            middle = ordered[(x.numel() - 1) // 2]
+            return torch.where(torch.isnan(ordered[-1]), ordered[-1], middle)  # NaN sorts last and wins
+        rank, rest = (args[0], args[1:]) if name == "kthvalue" else ((None, args))
+        dim = kwargs.get("dim", rest[0] if rest else -1)
+        keepdim = kwargs.get("keepdim", rest[1] if len(rest) > 1 else False)
+        ordered, index = torch.sort(x, dim=dim, stable=True)
+        at = (x.shape[dim] - 1) // 2 if rank is None else rank - 1
+        pick = (ordered.narrow(dim, at, 1), index.narrow(dim, at, 1))
+        if rank is None:
+            last = ordered.narrow(dim, x.shape[dim] - 1, 1)
+            pick = (torch.where(torch.isnan(last), last, pick[0]), pick[1])
+        return pick if keepdim else tuple(p.squeeze(dim) for p in pick)
+
+
+# -- orders and scans ----------------------------------------------------------------------------------------------
+@rule("sort")
+def _sort(r, func, x, *args, **kwargs):
+    values, index = func(x, *args, **kwargs)
+    overload = func._overloadname
+    if overload == "stable":
+        kwargs = {"stable": None, "dim": -1, "descending": False} | kwargs
+        dim, descending = kwargs["dim"], kwargs["descending"]
+    else:
+        dim = kwargs.get("dim", args[0] if args else -1)
+        descending = kwargs.get("descending", args[1] if len(args) > 1 else False)
+    if x.dim() == 0:
+        return r.pointwise("copy", values, x), r.pointwise("copy", index, 0.0)
+    outs = [values.movedim(dim, -1), index.movedim(dim, -1)]
+    r.kernel("sort", x.dim() - 1, outs, [x.movedim(dim, -1)], (int(descending),))
+    return values, index
+
+
+@rule("topk")
+def _topk(r, func, x, k, dim=-1, largest=True, sorted=True):
+    with r:
+        values, index = torch.sort(x, dim=dim, descending=largest, stable=True)
+        return values.narrow(dim, 0, k).clone(), index.narrow(dim, 0, k).clone()
+
+
+@rule("cummax", "cummin")
+def _cummax(r, func, x, dim):
+    values, index = func(x, dim)
+    name = func._schema.name.split("::")[1]
+    if x.dim() == 0:
+        return r.pointwise("copy", values, x), r.pointwise("copy", index, 0.0)
+    r.kernel(name, x.dim() - 1, [values.movedim(dim, -1), index.movedim(dim, -1)], [x.movedim(dim, -1)])
+    return values, index
+
+
+@rule("cumsum", "cumprod")
+def _cumsum(r, func, x, dim, dtype=None):
+    return r.scan(func._schema.name.split("::")[1], x, dim, func(x, dim, dtype=dtype))
+
+
+@rule("searchsorted", "bucketize")
+def _searchsorted(r, func, a, b, *, right=False, side=None, out_int32=False, sorter=None):
+    edges, values = (a, b) if func._schema.name.endswith("searchsorted") else (b, a)
+    right = side == "right" if side is not None else right
+    with r:
+        if not isinstance(values, torch.Tensor):
+            values = torch.as_tensor(values, dtype=edges.dtype)
+        edges, values = edges.unsqueeze(-2), values.unsqueeze(-1)
+        if edges.dim() - 1 == 1 and values.dim() == 1:
+            edges = edges.squeeze(-2)
+        below = edges <= values if right else edges < values
+        return below.sum(-1)
+
+
+@rule("uniform")
+def _uniform(r, func, seed, count, stream=0):
+    if func._schema.name != "live::uniform":
+        return NotImplemented
+    out = func(seed, count, stream)
+    r.kernel("uniform", 0, [out], [seed], (stream,))
+    return out
+
+
+# -- helpers -------------------------------------------------------------------------------------------------------
+def _listed(x) -> list:
+    return [] if x is None else [x] if isinstance(x, int) else list(x)
+
+
+def _positions(counts):
+    grid = [()]
+    for n in counts:
+        grid = [(*index, i) for index in grid for i in range(n)]
+    return grid
+
+
+from . import indexing_rules, matrix_rules  # noqa: E402, F401  (they register their rules here)

@@ -1,56 +1,33 @@
-/* Plain Plotly figures of the book: drawn when the reader comes near, in the colours of the page. Live figures have their own runtime (live.js). */
+/* Plain Plotly figures of the book: drawn when the reader comes near, dressed like the live ones (live.js, loaded before this file). */
 (() => {
   "use strict";
   const root = document.documentElement;
-  const address = new URL("plotly.min.js", document.currentScript.src).href;
+  const {dress, needPlotly} = window.live;
+  const config = {responsive: true, displayModeBar: false, displaylogo: false, showSendToCloud: false};
+  const drawn = [];
 
-  /* One Plotly for the page, shared with live.js. */
-  const plotly = () => {
-    if (window.Plotly) return Promise.resolve(window.Plotly);
-    window.livePlotly ??= new Promise((done, failed) => {
-      const script = document.createElement("script");
-      script.src = address;
-      script.onload = () => done(window.Plotly);
-      script.onerror = () => failed(new Error("plotly.min.js could not be loaded"));
-      document.head.append(script);
-    });
-    return window.livePlotly;
-  };
-
-  /* What the theme decides: text, grid and axis colours. Colours of the data stay the author's. */
-  const look = (layout) => {
-    const style = getComputedStyle(root);
-    const ink = style.getPropertyValue("--book-ink").trim();
-    const border = style.getPropertyValue("--book-border").trim();
-    const update = {"font.color": ink, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)"};
-    for (const axis of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
-      for (const part of ["gridcolor", "zerolinecolor", "linecolor"]) update[`${axis}.${part}`] = border;
-    }
-    return update;
-  };
+  function dressed({place, figure}) {
+    const {data, layout} = dress(figure, root.dataset.theme === "dark", place.clientWidth < 480, getComputedStyle(place));
+    return {data, layout: {...layout, height: figure.layout.height || 400}, frames: figure.frames, config: {...config, ...figure.config}};
+  }
 
   async function draw(box) {
     const figure = JSON.parse(box.querySelector("script").textContent);
+    const stills = [...box.querySelectorAll(".book-still")];
     const place = document.createElement("div");
-    box.append(place);
+    place.className = "book-plot";
     try {
-      const Plotly = await plotly();
-      box.dataset.ready = "1";
-      box.querySelectorAll(".book-still").forEach((picture) => picture.remove());
-      await Plotly.newPlot(place, figure.data, {...figure.layout, width: undefined, autosize: true}, {
-        responsive: true,
-        displaylogo: false,
-        ...figure.config,
-        showSendToCloud: false,
-      });
-      if (figure.frames) await Plotly.addFrames(place, figure.frames);
-      await Plotly.relayout(place, look(place._fullLayout));
+      await needPlotly();
+      stills.at(-1).after(place);
+      await window.Plotly.newPlot(place, dressed({place, figure}));
+      stills.forEach((picture) => picture.remove());
+      drawn.push({place, figure});
       box.dataset.drawn = "1";
     } catch (error) {
-      delete box.dataset.ready; // the still pictures remain
-      place.remove();
+      place.remove(); // the still picture stays
       const note = document.createElement("p");
-      note.textContent = "This figure could not be drawn; its still picture is shown instead.";
+      note.className = "book-note";
+      note.textContent = "This figure could not be drawn; its still picture is shown.";
       box.append(note);
       console.error(error);
     }
@@ -63,12 +40,9 @@
       draw(entry.target);
     }
   }, {rootMargin: "400px"});
-
   document.querySelectorAll(".book-plotly").forEach((box) => near.observe(box));
 
   new MutationObserver(() => {
-    document.querySelectorAll(".book-plotly[data-drawn] .js-plotly-plot").forEach((place) => {
-      window.Plotly.relayout(place, look(place._fullLayout));
-    });
+    for (const one of drawn) window.Plotly.react(one.place, dressed(one));
   }).observe(root, {attributes: true, attributeFilter: ["data-theme"]});
 })();

@@ -1,7 +1,8 @@
 """The order and the measure of a chapter, checked on its text file.
 
 A chapter opens with its question and a live figure, goes on through ten headings that are the same in every chapter,
-and keeps to a length that one can read in a sitting. ``python -m lib.site.anatomy book/dynamics/leslie.md`` lists what is amiss.
+and keeps to a length that one can read in a sitting.
+``python -m lib.site.anatomy book/dynamics/leslie.md`` lists what is amiss.
 """
 
 from __future__ import annotations

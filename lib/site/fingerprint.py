@@ -18,7 +18,7 @@ __all__ = ["cache_folder", "digest", "execution_key", "page_key"]
 KEPT_CACHES = 3
 """Number of execution caches that stay on disk, so that going back and forth between two states is quick."""
 
-SUFFIXES = {".py", ".js", ".css", ".yml", ".yaml", ".json", ".csv", ".txt", ".md", ".toml", ".svg", ".npz"}
+SUFFIXES = {".py", ".js", ".css", ".yml", ".yaml", ".json", ".csv", ".txt", ".md", ".toml", ".svg", ".npz", ".in"}
 
 
 def files_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:

@@ -6,30 +6,23 @@ A figure becomes its still pictures (seen until it is drawn, and for good withou
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
+import re
 from typing import Any, ClassVar
 
 import myst_nb.core.render
 from docutils import nodes
 
-__all__ = ["MIME", "PlotlyRenderer", "describe", "figure_hash", "install", "markup"]
+from lib.live.page import plain_title, still_name
+
+__all__ = ["MIME", "PlotlyRenderer", "describe", "figures", "install", "markup"]
 
 MIME = "application/vnd.plotly.v1+json"
-HEIGHT = 450
-
-
-def figure_hash(figure: dict[str, Any]) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a figure's canonical JSON.
-
-    Examples
-    --------
-    >>> figure_hash({"data": [], "layout": {}})
-    '7d7f7ef54d4a3b8d'
-    """
-    canonical = json.dumps(figure, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+HEIGHT = 400
+BOX = re.compile(
+    r'<div class="book-plotly" data-still="([0-9a-f]{16})".*?<script type="application/json">(.*?)</script>', re.DOTALL
+)
 
 
 def describe(figure: dict[str, Any]) -> str:
@@ -45,44 +38,45 @@ def describe(figure: dict[str, Any]) -> str:
     >>> describe({"layout": {"title": {"text": "Counts of <i>P. aurelia</i>"}}})
     'Counts of P. aurelia'
     """
-    layout = figure.get("layout", {})
-    meta = layout.get("meta")
-    title = layout.get("title", "")
-    words = meta.get("alt", "") if isinstance(meta, dict) else ""
-    words = words or (title.get("text", "") if isinstance(title, dict) else title)
+    meta = figure.get("layout", {}).get("meta")
+    words = (meta.get("alt", "") if isinstance(meta, dict) else "") or plain_title(figure)
     if not words:
         raise ValueError("figure: layout.title and layout.meta.alt are both empty; give the figure a title")
-    return _plain(words)
-
-
-def _plain(text: str) -> str:
-    """Plotly's small HTML subset as plain text."""
-    kept, inside = [], False
-    for character in text.replace("<br>", " "):
-        if character == "<":
-            inside = True
-        elif character == ">":
-            inside = False
-        elif not inside:
-            kept.append(character)
-    return html.unescape("".join(kept))
+    return words
 
 
 def markup(figure: dict[str, Any]) -> str:
     """HTML of one figure: two still pictures and the JSON to draw it from."""
     kept = {key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure}
-    name = figure_hash(kept)
+    # The page dresses figures by its own template; without it a figure is smaller, and its name says what it shows.
+    kept["layout"] = {key: value for key, value in kept.get("layout", {}).items() if key != "template"}
+    name = still_name(kept)
     words = html.escape(describe(kept), quote=True)
+    title = html.escape(plain_title(kept))
+    heading = f'<p class="book-figure-title" aria-hidden="true">{title}</p>' if title else ""
     body = json.dumps(kept, separators=(",", ":")).replace("<", "\\u003c")
-    height = int(kept.get("layout", {}).get("height") or HEIGHT)
+    height = int(kept["layout"].get("height") or HEIGHT)
     stills = "".join(
         f'<img class="book-still only-{theme}" src="live-still:{name}:{theme}" alt="{words}" loading="lazy">'
         for theme in ("light", "dark")
     )
     return (
-        f'<div class="book-plotly" data-still="{name}" role="group" aria-label="{words}" style="min-height:{height}px">'
-        f'{stills}<script type="application/json">{body}</script></div>'
+        f'<div class="book-plotly" data-still="{name}" role="group" aria-label="{words}" '
+        f'style="--book-figure-height:{height}px">'
+        f'{heading}{stills}<script type="application/json">{body}</script></div>'
     )
+
+
+def figures(page: str) -> dict[str, dict[str, Any]]:
+    """The figures in a page's HTML, by the name of their still picture.
+
+    Examples
+    --------
+    >>> page = markup({"data": [], "layout": {"title": {"text": "Counts"}}})
+    >>> list(figures(page).values())
+    [{'data': [], 'layout': {'title': {'text': 'Counts'}}}]
+    """
+    return {found[1]: json.loads(found[2]) for found in BOX.finditer(page)}
 
 
 class PlotlyRenderer:
@@ -100,8 +94,7 @@ class PlotlyRenderer:
 
 
 def install() -> None:
-    """Register the renderer. MyST-NB finds plugins by entry points of installed packages; ``lib`` need not be
-    installed."""
+    """Register the renderer: MyST-NB finds plugins by entry points, and ``lib`` need not be installed."""
     found = myst_nb.core.render.load_mime_renders
     if getattr(found, "has_plotly", False):
         return

@@ -19,10 +19,10 @@ __all__ = ["add_to_contents", "files", "scaffold"]
 def files(chapter: Chapter, root: Path = ROOT) -> dict[str, Path]:
     """The four files of a chapter, by the name of their template."""
     return {
-        "chapter.md": chapter.source(root),
-        "module.py": root / f"lib/{chapter.module}.py",
-        "claims.yml": root / f"claims/{chapter.slug}.yml",
-        "test_module.py": root / f"tests/test_{chapter.module}.py",
+        "chapter.md.in": chapter.source(root),
+        "module.py.in": root / f"lib/{chapter.module}.py",
+        "claims.yml.in": root / f"claims/{chapter.slug}.yml",
+        "test_module.py.in": root / f"tests/test_{chapter.module}.py",
     }
 
 
@@ -109,9 +109,7 @@ def main(arguments: list[str]) -> None:
     print("Written:")
     for path in written:
         print(f"  {path.relative_to(ROOT)}")
-    print(
     print("and one line in _toc.yml. The new test fails until everything is filled in; see CONTRIBUTING.md.")
-    )
 
 
 if __name__ == "__main__":

@@ -16,11 +16,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-try:  # GUARD
-    from lib.live import still
-except ImportError:
-    still = None
-from lib.site import browser, links
+from lib.live import still
+from lib.site import browser, links, plotly_mime
 from lib.site.layout import repository
 
 __all__ = ["address", "of_page", "setup"]
@@ -40,14 +37,12 @@ def address(app: Sphinx, docname: str, name: str, theme: str) -> str:
 
 def gather(app: Sphinx, doctree: nodes.document) -> None:
     """Keep the figures of a page that has just been read (event ``doctree-read``)."""
-    if still is None:  # GUARD
-        return
     if not hasattr(app.env, "book_stills"):
         app.env.book_stills = {}
     found = {}
     for raw in doctree.findall(nodes.raw):
         if PLACE.search(raw.astext()):
-            found.update(still.figures(raw.astext()))
+            found.update(still.figures(raw.astext()) | plotly_mime.figures(raw.astext()))
     app.env.book_stills[app.env.docname] = found
 
 

@@ -1,0 +1,91 @@
+"""What must stop a build, tried on small books with the real extension."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lib.site.layout import ROOT
+
+FRONT = "---\nfile_format: mystnb\nkernelspec: {name: python3, display_name: Python 3}\n---\n\n"
+
+
+def cell(*lines):
+    return "\n```{code-cell} ipython3\n" + "\n".join(lines) + "\n```\n"
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A function that builds a book with the given first page by `jupyter-book build .` alone."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config["sphinx"]["local_extensions"] = {"lib.site": str(ROOT)}
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    (tmp_path / "book/_static").mkdir(parents=True)
+    for name in ("favicon.svg", "logo.svg", "book.css", "book.js"):
+        (tmp_path / "book/_static" / name).write_bytes((ROOT / "book/_static" / name).read_bytes())
+    (tmp_path / "book/references.bib").write_text("")
+
+    def build(text):
+        (tmp_path / "book/index.md").write_text(FRONT + "# A small book\n\n" + text)
+        command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "."]
+        return subprocess.run(
+            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            env={**os.environ, "NO_COLOR": "1"},
+        )  # fmt: skip
+
+    build.folder = tmp_path
+    return build
+
+
+def test_a_sound_book_builds_with_its_figure(book):
+    done = book(
+        cell(
+            "import plotly.graph_objects as go",
+            "go.Figure(go.Scatter(y=[1, 2, 3]), layout={'title': 'Three numbers'})",
+        )
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    page = (book.folder / "_build/html/book/index.html").read_text()
+    assert 'class="book-plotly"' in page
+    assert "live-still:" not in page
+    pictures = sorted((book.folder / "_build/html/_static/stills").glob("*.svg"))
+    assert [path.stem.split("-")[1] for path in pictures] == ["dark", "light"]
+    assert "<svg" in pictures[0].read_text()
+    assert "thebe" not in page.lower()
+    assert (book.folder / "_build/html/living-models-site.zip").stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (cell("raise RuntimeError('the model broke')"), "the model broke"),
+        (cell("import warnings", "warnings.warn('careful now')"), "careful now"),
+        ("See {ref}`no-such-place`.\n", "no-such-place"),
+        ("See {cite}`nobody1999`.\n", "nobody1999"),
+        ("See {term}`no such word`.\n", "no such word"),
+        ("See [another page](missing.md).\n", "missing.md"),
+        ("See {py:func}`lib.leslie.no_such_function`.\n", "no_such_function"),
+        (
+            cell(
+                "from IPython.display import display",
+                "display({'application/vnd.unknown+json': {'figure': 1}}, raw=True)",
+            ),
+            "application/vnd.unknown+json",
+        ),
+        (
+            cell("import plotly.graph_objects as go", "go.Figure(go.Scatter(y=[1, 2, 3]))"),
+            "layout.title and layout.meta.alt are both empty",
+        ),
+        ("```{part} geology\n```\n", "'geology' is not a part of the book"),
+        ("![a picture](nowhere.png)\n", "nowhere.png"),
+    ],
+    ids=["raises", "warns", "ref", "cite", "term", "page", "function", "mime", "untitled figure", "part", "picture"],
+)
+def test_a_fault_stops_the_build(book, text, message):
+    done = book(text)
+    assert done.returncode != 0, done.stdout[-3000:]
+    assert message in done.stdout, done.stdout[-3000:]

@@ -24,7 +24,7 @@ def setup(app) -> dict:
     """
     from pathlib import Path
 
-    from lib.site import archive, build, fingerprint, gallery, glossary, scoreboard, status, stills
+    from lib.site import archive, build, fingerprint, gallery, glossary, numbering, scoreboard, status, stills
 
     # A warning is a fault of the book however it is built: by make or by `jupyter-book build .` alone.
     app.keep_going = True
@@ -35,6 +35,7 @@ def setup(app) -> dict:
     scoreboard.setup(app)
     status.setup(app)
     glossary.setup(app)
+    numbering.setup(app)
     return {
         "env_version": fingerprint.page_key(Path(app.srcdir)),
         "parallel_read_safe": True,

@@ -1,0 +1,107 @@
+"""Numbers of the run inside sentences.
+
+A chapter glues a value to a name and pastes it into its text, ``{glue:text}`growth:.3f` ``. On the page MyST-NB does
+the pasting. A notebook has no such roles: there the generator turns the paragraph into a cell that calls `text`.
+"""
+
+import re
+
+__all__ = ["GLUED", "glue", "show", "text"]
+
+GLUED = {}
+"""What has been glued in this kernel, by name."""
+
+SLOT = re.compile(r"\[\[([\w.-]+)(?::([^\]]+))?\]\]")
+
+
+def glue(name, value, display=False):
+    """Give a value a name under which the text can paste it.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, ``-``, ``_`` and ``.``.
+    value : object
+        A number, a text, or anything Jupyter can display.
+    display : bool
+        Show the value here, too.
+
+    Raises
+    ------
+    ValueError
+        If the name has other characters.
+
+    Examples
+    --------
+    >>> glue("growth", 1.61803)
+    >>> GLUED["growth"]
+    1.61803
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"name is {name!r}; allowed: letters, digits, '-', '_' and '.'")
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    GLUED[name] = value
+    try:
+        from myst_nb import glue as paste
+    except ImportError:  # outside the book's environment the text cells read GLUED
+        if display:
+            show(name)
+        return
+    from IPython import get_ipython
+
+    if get_ipython() is not None:
+        paste(name, value, display=display)
+
+
+def _value(name):
+    if name not in GLUED:
+        raise ValueError(f"name is {name!r}; glued so far: {', '.join(GLUED) or 'nothing'} (run the cells above first)")
+    return GLUED[name]
+
+
+def text(markdown):
+    """Show Markdown with glued values in the places ``[[name]]`` and ``[[name:.3f]]``.
+
+    Parameters
+    ----------
+    markdown : str
+        Text with places.
+
+    Returns
+    -------
+    IPython.display.Markdown
+        Shown by Jupyter.
+
+    Raises
+    ------
+    ValueError
+        If a name has not been glued.
+
+    Examples
+    --------
+    >>> glue("growth", 1.61803)
+    >>> text("It grows by [[growth:.3f]] a year.").data
+    'It grows by 1.618 a year.'
+    """
+    from IPython.display import Markdown
+
+    return Markdown(SLOT.sub(lambda place: format(_value(place[1]), place[2] or ""), markdown))
+
+
+def show(name):
+    """Display a glued object, such as a figure.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ValueError
+        If the name has not been glued.
+    """
+    from IPython.display import display
+
+    display(_value(name))

@@ -6,7 +6,7 @@ import linecache
 import traceback
 from pathlib import Path
 
-__all__ = ["NotLive", "author_line"]
+__all__ = ["NotLive", "author_line", "place_of"]
 
 _OURS = str(Path(__file__).parent)
 
@@ -34,6 +34,12 @@ def author_line() -> str:
         line = linecache.getline(name, frame.lineno or 0).strip() or (frame.line or "")
         return f"{_place(name, frame.lineno or 0)}: {line}"
     return "an unknown line"
+
+
+def place_of(function) -> str:
+    """Where a function is defined, ``leslie.md:118``."""
+    code = getattr(function, "__code__", None)
+    return _place(code.co_filename, code.co_firstlineno) if code else "unknown place"
 
 
 def _place(filename: str, lineno: int) -> str:

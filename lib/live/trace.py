@@ -249,7 +249,8 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _step(self, func, name: str, args, kwargs):
-        if name.rstrip("_") in _RANDOM:
+        # given a generator the draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded ones)
+        if name.rstrip("_") in _RANDOM and kwargs.get("generator") is None and name not in ("uniform_", "normal_"):
             raise NotLive(f"torch's random numbers cannot be redrawn on the page (torch.{name}) at {author_line()}: "
                           "use lib.live.uniform or lib.live.normal with a seed")
         tensors = _tensors((args, kwargs))
@@ -277,7 +278,7 @@ class Recorder(TorchDispatchMode):
     def _functional(self, func, name: str, args, kwargs):
         from . import complex_rules, rules
 
-        if any(t.is_complex() for t in _tensors((args, kwargs))) and name not in rules.EITHER:
+        if _has_complex((args, kwargs)) and name not in rules.EITHER:
             if name in complex_rules.RULES:
                 return complex_rules.RULES[name](self, *args, **kwargs)
             return self._decomposed(func, name, args, kwargs)
@@ -306,7 +307,7 @@ class Recorder(TorchDispatchMode):
             else:
                 out = func.decompose(*args, **kwargs)
         if out is NotImplemented:
-            numbers = " of complex numbers" if any(t.is_complex() for t in _tensors((args, kwargs))) else ""
+            numbers = " of complex numbers" if _has_complex((args, kwargs)) else ""
             raise NotLive(f"the page cannot run torch.{name}{numbers}, used at {author_line()}: "
                           "write it with other operations, add a row to lib/live/operations.py, or use grid=True")
         return out
@@ -376,6 +377,10 @@ def _everything(tensor: torch.Tensor) -> torch.Tensor:
 
 def _tensors(tree) -> list[torch.Tensor]:
     return [x for x in tree_leaves(tree) if isinstance(x, torch.Tensor)]
+
+
+def _has_complex(tree) -> bool:
+    return any(isinstance(x, complex) or (isinstance(x, torch.Tensor) and x.is_complex()) for x in tree_leaves(tree))
 
 
 def _is_logic(name: str, args) -> bool:

@@ -1,0 +1,219 @@
+"""Record a figure, find out which of its leaves follow the controls, and prove that the page will show what Python shows.
+
+The author does not declare outputs. While the figure function runs once under the recorder, :class:`_Escape` watches
+tensors that depend on a control leave torch, into Plotly or into a text. A leaf of the figure that changes between
+settings is then matched, by value, with one of those tensors; texts carry a mark that says which number stands where.
+
+The proof: at random settings and at the corners of the box of all sliders, the replayed program must fill the template
+to exactly the figure that Python makes.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import random
+import re
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from .errors import NotLive, author_line, place_of
+from .leaves import at, differ, leaves, plain, put, same
+from .program import pack, replay
+from .trace import Recorder
+from .tracing import recording
+
+__all__ = ["compile_figure"]
+
+_CORNERS = 16  # settings at the ends of the sliders that are tried at most
+_PATIENCE = 20.0  # seconds of proving per figure before fewer corners are tried; never fewer than _FEWEST
+_FEWEST = 4
+
+_T = torch.Tensor
+_NUMBERS = {_T.numpy, _T.__array__, _T.tolist, _T.item, _T.__float__}
+_DECISIONS = {_T.__bool__, _T.__int__, _T.__index__, _T.__contains__}
+_MARK = re.compile("\u29fc(\\d+)\u2502([^\u29fd]*)\u29fd")  # stands in a text for number i, formatted so
+
+
+class _Escape(TorchFunctionMode):
+    """Notes every tensor that depends on a control and leaves torch."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self.tensors: list[torch.Tensor] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        tensor = args[0] if args else None
+        if not self._leaves(func, tensor):
+            return func(*args, **(kwargs or {}))
+        if func in _DECISIONS:
+            raise NotLive(
+                f"Python asks for the value of a tensor that depends on a slider ({func.__name__}) at {author_line()}: "
+                "use torch.where, or a Choice instead of a Slider"
+            )
+        if tensor.is_complex():
+            raise NotLive(f"a complex tensor is shown at {author_line()}: show its real part, imaginary part or modulus")
+        number = len(self.tensors)
+        self.tensors.append(tensor.detach())
+        if func is _T.__format__:
+            if tensor.dim():
+                raise NotLive(f"a text formats a tensor of shape {tuple(tensor.shape)} at {author_line()}: format one number")
+            return f"\u29fc{number}\u2502{args[1]}\u29fd"
+        values = np.array(tensor.detach().resolve_conj().resolve_neg().numpy())  # a copy, unseen by the recorder
+        if func in (_T.item, _T.__float__):
+            return values.item() if func is _T.item else float(values.item())
+        return values.tolist() if func is _T.tolist else values
+
+    def _leaves(self, func, tensor) -> bool:
+        if func not in _NUMBERS | _DECISIONS and func is not _T.__format__:
+            return False
+        if not isinstance(tensor, torch.Tensor) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return False
+        return self.recorder.is_live(tensor)
+
+
+def compile_figure(function: Callable, controls: dict, chosen: dict, probes: int = 3) -> dict:
+    """One variant of a figure for the page: template, bindings, program.
+
+    Parameters
+    ----------
+    function : callable
+        The author's function: settings in, ``plotly.graph_objects.Figure`` out.
+    controls : dict of Slider, Choice, Seed or Toggle
+        All controls of the figure.
+    chosen : dict
+        Values of the choices and toggles, which Python sees.
+    probes : int
+        Random settings at which the program is proved, besides the corners.
+
+    Returns
+    -------
+    dict
+        ``{"template": ..., "binds": [...], "program": {...}}``, plain JSON.
+
+    Raises
+    ------
+    NotLive
+        If the page could not follow the function; the message names the author's line and the way out.
+    """
+    name = f"{function.__name__} ({place_of(function)})"
+    free = {key: control for key, control in controls.items() if key not in chosen}
+    rng = random.Random(0)
+
+    def somewhere() -> dict[str, float]:
+        return {key: float(control.somewhere(rng)) for key, control in free.items()}
+
+    first = somewhere()
+    recorder, inputs, escape, template = _recorded(function, first, chosen, name)
+    tensors = escape.tensors
+    program = pack(recorder, inputs, tensors)
+
+    settings = [somewhere() for _ in range(probes)]
+    corners = list(itertools.islice(itertools.product(*(control.ends for control in free.values())), _CORNERS))
+    settings += [dict(zip(free, map(float, corner), strict=True)) for corner in corners]
+    cases = [(first, template, replay(program, first))]
+    began = time.monotonic()
+    for i, setting in enumerate(settings):
+        if i >= probes + _FEWEST and time.monotonic() - began > _PATIENCE:
+            break
+        cases.append((setting, _python(function, setting, chosen), replay(program, setting)))
+
+    binds = _bindings(template, tensors, cases, name)
+    for setting, want, outs in cases[1:]:
+        where = ", ".join(f"{key}={value:.4g}" for key, value in setting.items())
+        differ(_filled(template, binds, outs), want, f"{name} at {where}")
+    return _packed(template, binds, recorder, inputs, tensors)
+
+
+def _recorded(function, setting, chosen, name):
+    recorder = Recorder()
+    inputs = {key: torch.tensor(value, dtype=torch.float64) for key, value in setting.items()}
+    for tensor in inputs.values():
+        recorder.watch(tensor)
+    escape = _Escape(recorder)
+    with recording(), recorder, escape:
+        figure = function(**inputs, **chosen)
+    try:
+        return recorder, inputs, escape, plain(figure)
+    except AttributeError as error:
+        raise NotLive(f"{name}: must return a plotly.graph_objects.Figure, got {type(figure).__name__}") from error
+
+
+def _python(function, setting, chosen) -> dict:
+    tensors = {key: torch.tensor(value, dtype=torch.float64) for key, value in setting.items()}
+    return plain(function(**tensors, **chosen))
+
+
+def _bindings(template: dict, tensors: list, cases: list, name: str) -> list[dict]:
+    """How each leaf that changes is computed: from tensor ``out``, or as a ``text`` with numbers in it."""
+    binds = []
+    shapes = [tuple(t.shape) for t in tensors]
+    for path, value in leaves(template):
+        if isinstance(value, str):
+            if _MARK.search(value):
+                binds.append({"path": path, "text": _text(value)})
+            continue
+        found = [at(figure, path) for _, figure, _ in cases]
+        seen = [None if v is None or isinstance(v, str | dict) else _array(v) for v in found]
+        if any(s is None or s.shape != seen[0].shape for s in seen):
+            continue  # another shape or kind: the proof will name it
+        if all(np.array_equal(s, seen[0], equal_nan=True) for s in seen):
+            continue
+        for i, shape in enumerate(shapes):
+            if shape == seen[0].shape and all(
+                same(s, outs[i].double().numpy()) for s, (_, _, outs) in zip(seen, cases, strict=True)
+            ):
+                binds.append({"path": path, "out": i})
+                break
+        else:
+            where = "".join(f"[{key!r}]" for key in path)
+            raise NotLive(f"{name}: figure{where} changes with the sliders but was not computed by torch from them: "
+                          "do its arithmetic in torch, not in numpy or Python")
+    return binds
+
+
+def _array(value) -> np.ndarray | None:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return None
+
+
+def _text(value: str) -> list:
+    parts = _MARK.split(value)
+    text: list = [parts[0]]
+    for i in range(1, len(parts), 3):
+        text += [[int(parts[i]), parts[i + 1]], parts[i + 2]]
+    return text
+
+
+def _filled(template: dict, binds: list[dict], outs: list[torch.Tensor]) -> dict:
+    """What ``fill`` of the runtime does, in Python."""
+    figure = copy.deepcopy(template)
+    for bind in binds:
+        if "out" in bind:
+            put(figure, bind["path"], outs[bind["out"]].double().tolist())
+        else:
+            words = (t if isinstance(t, str) else format(outs[t[0]].item(), t[1]) for t in bind["text"])
+            put(figure, bind["path"], "".join(words))
+    return figure
+
+
+def _packed(template: dict, binds: list[dict], recorder: Recorder, inputs: dict, tensors: list) -> dict:
+    """The variant with only the tensors that are shown."""
+    used = {bind["out"] for bind in binds if "out" in bind}
+    used |= {t[0] for bind in binds for t in bind.get("text", ()) if not isinstance(t, str)}
+    order = {old: new for new, old in enumerate(sorted(used))}
+    for bind in binds:
+        if "out" in bind:
+            bind["out"] = order[bind["out"]]
+        else:
+            bind["text"] = [t if isinstance(t, str) else [order[t[0]], t[1]] for t in bind["text"]]
+        put(template, bind["path"], None)
+    program = pack(recorder, inputs, [tensors[i] for i in order])
+    return {"template": template, "binds": binds, "program": program}

@@ -16,34 +16,18 @@ from importlib.resources import files
 
 from lib.live import runtime
 from lib.live.grid import NOTE
+from lib.live.markup import inline_markup, json_script
 
-__all__ = ["controls_html", "document", "figure_html", "frame", "inline_markup", "still_name"]
+__all__ = ["controls_html", "document", "figure_html", "frame", "still_name"]
 
 HEIGHT = 400  # pixels, when the figure does not say
-
-
-def inline_markup(text):
-    """Escape text for HTML; backticks become code.
-
-    Examples
-    --------
-    >>> inline_markup("a < b in `lib.leslie`")
-    'a &lt; b in <code>lib.leslie</code>'
-    """
-    return re.sub(r"`+([^`]+)`+", r"<code>\1</code>", html.escape(text, quote=True))
 
 
 def plain_title(figure):
     """The title of a Plotly figure (as dicts) without markup: the finding in words."""
     title = figure.get("layout", {}).get("title") or {}
     text = title if isinstance(title, str) else title.get("text") or ""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
-
-
-def json_script(data):
-    """JSON for a ``<script>`` element: compact, strict, and unable to close the element."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return f'<script type="application/json">{text.replace("</", "<" + chr(92) + "/").replace("<!--", "<" + chr(92) + "u0021--")}</script>'
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +76,6 @@ def figure_html(live):
 <form class="live-form" autocomplete="off">
 <fieldset disabled><legend class="live-hidden">Controls</legend>
 {controls_html(live)}
-<div class="live-buttons"><button type="button" data-do="reset">Reset</button><button type="button" data-do="share">Copy link</button></div>
 </fieldset>
 </form>
 <p class="live-title" aria-hidden="true">{html.escape(title)}</p>
@@ -103,8 +86,9 @@ def figure_html(live):
 <p class="live-say" role="status"></p>
 <noscript><p class="live-note">This is a still picture. Turn on JavaScript to move the controls, or <a href="live-colab:">run this chapter in Colab</a>.</p></noscript>
 <figcaption id="{owner}-caption">{caption}</figcaption>
+<div class="live-foot"><button type="button" data-do="reset" disabled>Reset</button><button type="button" data-do="share" disabled>Copy link</button></div>
 <details class="live-numbers"><summary>Numbers in this figure</summary>
-<button type="button" data-do="csv">Download CSV</button>
+<button type="button" data-do="csv" disabled>Download CSV</button>
 <div class="live-scroll" tabindex="0" role="region" aria-label="Numbers in this figure"><table></table></div>
 </details>
 {json_script(live.spec())}

@@ -125,7 +125,7 @@ class _Studio:
         css = {"color": _INK[theme], "fontFamily": _FONT}
         try:
             return self._page.evaluate(
-                "([figure, theme, width, css]) => live.still(figure, theme, width, 0, css)", [figure, theme, WIDTH, css]
+                "([figure, theme, width, css]) => live.still(figure, theme, width, css)", [figure, theme, WIDTH, css]
             )
         except self._error as error:
             raise RuntimeError(f"the still picture {name} ({theme}) could not be drawn: {error}") from error

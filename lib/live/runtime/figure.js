@@ -2,10 +2,9 @@
 
 const FRAME = 14, PATIENCE = 250;                        // ms: one frame's computing; how long a job may block a newer one
 const root = page && page.documentElement;
-const dark = () => root.dataset.theme === "dark";
 const make = (tag, text, parent) => { const e = page.createElement(tag); if (text !== undefined) e.textContent = text; if (parent) parent.append(e); return e; };
-const words = text => new DOMParser().parseFromString(String(text || "").replace(/<[^>]*>/g, " "), "text/html").body.textContent.replace(/\s+/g, " ").trim();
-const title = fig => { const t = (fig.layout || {}).title; return words(t && (t.text === undefined ? t : t.text)); };
+const words = text => String(text || "").replace(/<[^>]*>/g, " ").replace(/ +/g, " ").trim();
+const title = ({ layout = {} }) => words(layout.title?.text ?? layout.title);
 const spec = el => JSON.parse(el.querySelector("script[type='application/json']").textContent);
 
 let plotly;                                              // loaded once, when the first figure comes near
@@ -18,34 +17,28 @@ const needPlotly = () => plotly ||= window.Plotly ? Promise.resolve() : new Prom
 });
 
 /* The book's look. Colours of the roles (lib/figures.py) are lightened on a dark page. */
-const NIGHT = { "#0072b2": "#58b0e8", "#d55e00": "#ff8f4d", "#009e73": "#3ccb9f", "#cc79a7": "#e5a3c8", "#767676": "#b4bcc4", "#000000": "#e2e5e7", black: "#e2e5e7" };
+const NIGHT = { "#0072b2": "#58b0e8", "#d55e00": "#ff8f4d", "#009e73": "#3ccb9f", "#cc79a7": "#e5a3c8", "#e69f00": "#f0b840", "#56b4e9": "#8accf4", "#767676": "#b4bcc4" };
 const tint = o => typeof o === "string" ? NIGHT[o.toLowerCase()] || o
   : Array.isArray(o) ? (typeof o[0] === "number" || o.length > 999 ? o : o.map(tint))
   : o && o.constructor === Object ? Object.fromEntries(Object.entries(o).map(([k, v]) => [k, tint(v)])) : o;
 const dress = (fig, night, narrow, css) => {
-  const rule = night ? "rgba(255,255,255," : "rgba(30,40,50,", size = narrow ? 12 : 13;
-  const axis = { gridcolor: rule + ".1)", zerolinecolor: rule + ".28)", linecolor: rule + ".4)", tickcolor: rule + ".4)", automargin: true, title: { standoff: 8 }, ticks: "outside", ticklen: 4 };
-  const { data, layout } = night ? tint(fig) : fig, clear = "rgba(0,0,0,0)";
-  const scene = { xaxis: axis, yaxis: axis, zaxis: axis };
+  const { data, layout: { width, height, title, ...layout } } = { layout: {}, ...(night ? tint(fig) : fig) }, clear = "rgba(0,0,0,0)";
+  const rule = night ? "rgba(255,255,255," : "rgba(30,40,50,";
+  const axis = { gridcolor: rule + ".1)", zerolinecolor: rule + ".28)", automargin: true, constrain: "domain", nticks: 6, showgrid: data.some(t => !t.z), title: { standoff: 8 } };
+  const legend = { orientation: "h", x: 0, xanchor: "left", y: narrow ? -.2 : 1.02, yanchor: narrow ? "top" : "bottom", bgcolor: clear };
+  const margin = narrow ? { l: 48, r: 8, t: 8, b: 44 } : { l: 64, r: 16, t: 16, b: 52 };
+  const map = [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }];
   const look = {
-    layout: {
-      paper_bgcolor: clear, plot_bgcolor: clear, colorway: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"].map(c => night ? tint(c) : c),
-      font: { family: css.fontFamily, size, color: css.color }, xaxis: axis, yaxis: axis, scene, margin: narrow ? { l: 48, r: 8, t: 12, b: 44 } : { l: 64, r: 16, t: 16, b: 52 },
-      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: clear }, hovermode: "closest",
-      colorscale: { sequential: "Cividis", diverging: "PuOr" }, hoverlabel: { font: { family: css.fontFamily, size } },
-    },
-    data: { heatmap: [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }], contour: [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }] },
+    paper_bgcolor: clear, plot_bgcolor: clear, font: { family: css.fontFamily, size: narrow ? 12 : 13, color: css.color }, hovermode: "closest",
+    colorway: Object.keys(NIGHT).slice(0, 6).map(c => night ? tint(c) : c), xaxis: axis, yaxis: axis, scene: { xaxis: axis, yaxis: axis, zaxis: axis }, legend, margin,
   };
-  const { width, height, title: _, ...rest } = layout;
-  const dressed = { ...rest, template: look, autosize: true, uirevision: rest.uirevision || 1 };
-  if (narrow) {
-    dressed.legend = { ...rest.legend, orientation: "h", x: 0, xanchor: "left", y: -.22, yanchor: "top" };
-    dressed.margin = look.layout.margin;
-  }
-  if (page && matchMedia("(pointer: coarse)").matches) dressed.dragmode = false;       // a finger scrolls the page
-  return { data, layout: dressed };
+  layout.template = { layout: look, data: { heatmap: map, contour: map } };
+  layout.autosize = true;
+  if (narrow) { layout.legend = { ...layout.legend, ...legend }; layout.margin = margin; }
+  if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;                // a finger scrolls the page
+  return { data, layout };
 };
-const CONFIG = { displayModeBar: false, displaylogo: false, showSendToCloud: false, scrollZoom: false };
+const CONFIG = { displayModeBar: false, showSendToCloud: false };
 
 /* Controls: read and write settings through the native inputs. */
 const along = ([lo, hi, mid, count], value, i) => i <= 0 ? lo : i >= count ? hi : i === mid ? value
@@ -54,18 +47,17 @@ const control = (c, form) => {
   const i = form.elements.namedItem(c.name), out = form.querySelector(`output[for="${i.id}"]`);
   const read = {
     slider: () => c.log ? along(c.log, c.value, +i.value) : +i.value,
-    seed: () => Math.min(c.largest, Math.max(0, Math.round(+i.value || 0))),
+    seed: () => Math.min(c.largest, Math.max(0, Math.round(i.value))),
     toggle: () => i.checked,
     choice: () => c.options[i.selectedIndex],
   }[c.kind];
   const write = v => {
-    if (c.kind === "toggle") i.checked = v === true || v === "true";
+    if (c.kind === "toggle") i.checked = String(v) === "true";
     else if (c.kind === "choice") { const n = c.options.findIndex(o => String(o) === String(v)); if (n >= 0) i.selectedIndex = n; }
     else if (c.log) {
-      let best = 0;
-      for (let p = 0; p <= c.log[3]; p++) if (Math.abs(Math.log(along(c.log, c.value, p) / v)) < Math.abs(Math.log(along(c.log, c.value, best) / v))) best = p;
-      if (v > 0) i.value = best;
-    } else if (v !== "" && isFinite(v)) i.value = c.kind === "seed" ? Math.round(Math.min(c.largest, Math.max(0, v))) : v;
+      const [lo, hi, mid, count] = c.log, part = (a, b) => Math.log(v / a) / Math.log(b / a);
+      if (v > 0) i.value = Math.round(v > c.value ? mid + (count - mid) * part(c.value, hi) : mid * part(lo, c.value)) || 0;
+    } else if (v !== "" && isFinite(v)) i.value = v;
   };
   const label = () => {
     if (!out) return;
@@ -73,27 +65,26 @@ const control = (c, form) => {
     i.setAttribute("aria-valuetext", out.value + (c.unit ? " " + c.unit : ""));
     i.style.setProperty("--at", (i.value - i.min) / (i.max - i.min));
   };
-  return { ...c, read, write, label, key: () => c.kind === "choice" ? i.value : String(read()), fixed: c.kind === "choice" || c.kind === "toggle" };
+  return { ...c, read, write, label, key: () => c.kind === "choice" ? i.value : c.kind === "toggle" && String(read()) };
 };
 
 /* The numbers of a figure as columns: [heading, values]. Tables of numbers (heatmaps) become long columns x, y, z. */
 const columns = ({ data, layout = {} }) => data.flatMap((t, n) => {
-  const name = words(t.name) || (data.length > 1 ? "trace " + (n + 1) : ""), z = t.z && t.z[0] && t.z[0].length >= 0 && t.z;
-  const head = k => [name, words(((layout[(k + "axis" + (t[k + "axis"] || "").slice(1))] || {}).title || {}).text) || k].filter(Boolean).join(": ");
-  const grid = [...Array(z ? z.length : 0).keys()];
-  const part = k => z ? (k === "z" ? grid.flatMap(r => Array.from(z[r])) : grid.flatMap(r => Array.from(z[r], (_, c) => k === "x" ? (t.x ? t.x[c] : c) : t.y ? t.y[r] : r))) : t[k];
-  const keys = z ? ["x", "y", "z"] : ["x", "y", "z", "r", "theta", "values", "labels"].filter(k => t[k] && t[k].length);
-  const cols = keys.map(k => [head(k), Array.from(part(k))]);
-  if (!z && t.y && t.y.length && !t.x) cols.unshift([head("x"), Array.from(t.y, (_, i) => (t.x0 || 0) + i * (t.dx === undefined ? 1 : t.dx))]);
-  return cols;
+  const name = words(t.name) || (data[1] ? "trace " + (n + 1) : ""), wide = t.z?.[0]?.length >= 0;
+  const head = k => [name, words(layout[k + "axis" + (t[k + "axis"] || "").slice(1)]?.title?.text) || k].filter(Boolean).join(": ");
+  const each = f => [].concat(...Array.from(t.z, (row, r) => Array.from(row, (v, c) => f(v, r, c))));
+  if (wide) return [["x", each((v, r, c) => t.x ? t.x[c] : c)], ["y", each((v, r) => t.y ? t.y[r] : r)], ["z", each(v => v)]].map(([k, v]) => [head(k), v]);
+  const list = k => t[k]?.length ? [[head(k), Array.from(t[k])]] : [];
+  return [...(t.y && !t.x ? [[head("x"), Array.from(t.y, (_, i) => i)]] : []), ...["x", "y", "z", "r", "theta", "values", "labels"].flatMap(list)];
 });
+
+const height = cols => Math.max(0, ...cols.map(c => c[1].length));
 
 /* From still picture to live figure. */
 const hydrate = async el => {
   const $ = q => el.querySelector(q), plot = $(".live-plot"), say = $(".live-say"), bar = $("progress"), numbers = $("details"), form = $("form");
   const s = spec(el), controls = s.controls.map(c => control(c, form)), engines = {};
   const read = () => Object.fromEntries(controls.map(c => [c.name, c.read()]));
-  const keyOf = () => controls.filter(c => c.fixed).map(c => c.key()).join("|");
   const state = el.live = { values: read(), outputs: null, figure: null, ms: 0, drawMs: 0, draws: 0, ready: false, worker: false };
   let job, last = 0, waiting, frame = 0, quiet, waiters = [], zoom = 1, narrow;
 
@@ -130,7 +121,7 @@ const hydrate = async el => {
     frame = 0;
     if (job && performance.now() - job.at < PATIENCE) { waiting = true; return; }
     waiting = false;
-    const mine = job = { id: ++last, at: performance.now(), values: read(), key: keyOf() };
+    const mine = job = { id: ++last, at: performance.now(), values: read(), key: controls.map(c => c.key()).filter(k => k).join("|") };
     try {
       const outs = await compute(mine);
       if (job !== mine || !outs) return;
@@ -155,7 +146,7 @@ const hydrate = async el => {
   const draw = async () => {
     const began = performance.now(), fig = state.figure;
     narrow = plot.clientWidth < 480;
-    const { data, layout } = dress(fig, dark(), narrow, getComputedStyle(plot));
+    const { data, layout } = dress(fig, root.dataset.theme === "dark", narrow, getComputedStyle(plot));
     layout.uirevision = zoom;
     if (!state.draws) plot.replaceChildren();
     await Plotly.react(plot, data, layout, CONFIG);
@@ -171,18 +162,17 @@ const hydrate = async el => {
   };
 
   const table = () => {
-    const t = $("table"), cols = columns(state.figure), rows = Math.max(0, ...cols.map(c => c[1].length)), shown = Math.min(rows, 200);
+    const t = $("table"), cols = columns(state.figure), rows = height(cols), shown = Math.min(rows, 200);
     t.replaceChildren();
     make("caption", title(state.figure) + (rows > shown ? ` (first ${shown} of ${rows} rows; the CSV file has all)` : ""), t);
     const head = t.createTHead().insertRow(), body = t.createTBody();
     for (const [name] of cols) make("th", name, head).scope = "col";
-    for (let i = 0; i < shown; i++) { const row = body.insertRow(); for (const [, v] of cols) make("td", i in v ? (typeof v[i] === "number" ? +v[i].toPrecision(6) : v[i]) : "", row); }
+    for (let i = 0; i < shown; i++) { const row = body.insertRow(); for (const [, v] of cols) make("td", typeof v[i] === "number" ? +v[i].toPrecision(6) : v[i] ?? "", row); }
   };
   const csv = () => {
-    const cols = columns(state.figure), rows = Math.max(0, ...cols.map(c => c[1].length)), cell = v => /[",\n]/.test(v = v === undefined || v === null ? "" : String(v)) ? `"${v.replace(/"/g, '""')}"` : v;
-    const lines = [cols.map(c => cell(c[0])), ...[...Array(rows).keys()].map(i => cols.map(c => cell(c[1][i])))];
-    const a = make("a");
-    a.href = URL.createObjectURL(new Blob([lines.map(l => l.join(",") + "\n").join("")], { type: "text/csv" }));
+    const cols = columns(state.figure), cell = v => /[",\n]/.test(v = String(v ?? "")) ? `"${v.replace(/"/g, '""')}"` : v, a = make("a");
+    const lines = [cols.map(c => c[0]), ...Array.from({ length: height(cols) }, (_, i) => cols.map(c => c[1][i]))];
+    a.href = URL.createObjectURL(new Blob(lines.map(l => l.map(cell).join(",") + "\n"), { type: "text/csv" }));
     a.download = s.name + ".csv";
     a.click();
     setTimeout(() => URL.revokeObjectURL(a.href), 1e4);
@@ -196,9 +186,9 @@ const hydrate = async el => {
     const url = link();
     url.hash = el.id;
     let done = "Link copied";
-    try { await navigator.clipboard.writeText(url); } catch (e) { done = "Copy it from the address bar"; try { history.replaceState(history.state, "", url); } catch (e) { done = url.href; } }
+    try { await navigator.clipboard.writeText(url); } catch (e) { done = "It is in the address bar"; location.replace(url.hash); }
     say.textContent = button.textContent = done;
-    setTimeout(() => { button.textContent = "Copy link"; }, 3000);
+    setTimeout(() => { button.textContent = "Copy link"; }, 3e3);
   };
 
   const change = () => { controls.forEach(c => c.label()); frame ||= requestAnimationFrame(start); };
@@ -222,7 +212,7 @@ const hydrate = async el => {
     controls.forEach(c => c.label());
     await needPlotly();
     await start();
-    form.querySelector("fieldset").disabled = false;
+    el.querySelectorAll(":disabled").forEach(e => { e.disabled = false; });
     el.classList.add("live-on");
     state.ready = true;
     new MutationObserver(() => draw()).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
@@ -238,20 +228,21 @@ const hydrate = async el => {
 };
 
 /* Used at build time: the still picture of a page's figure (or of a plain Plotly figure). */
-const still = async (s, theme, width, height, css) => {
+const still = async (s, theme, width, css) => {
   let fig = s;
   if (s.variants) {
     const v = s.variants[s.first], task = engine(v).begin(Object.fromEntries(s.controls.map(c => [c.name, c.value])));
     while (!task.advance(1e3));
     fig = fill(v.template, v.binds, task.outputs);
   }
-  height ||= (fig.layout || {}).height || 400;
+  const height = fig.layout?.height || 400;
   const { data, layout } = dress(fig, theme === "dark", false, css);
-  return decodeURIComponent((await Plotly.toImage({ data, layout: { ...layout, width, height }, config: CONFIG }, { format: "svg", width, height })).replace(/^[^,]*,/, ""));
+  const picture = await Plotly.toImage({ data, layout: { ...layout, width, height }, config: CONFIG }, { format: "svg", width, height });
+  return decodeURIComponent(picture.slice(picture.indexOf(",") + 1));
 };
 
 if (page) {
-  window.live = Object.assign(window.live || {}, { load, lattice, fill, format, hydrate, still });
+  window.live = Object.assign(window.live || {}, { load, lattice, fill, format, hydrate, still, dress, needPlotly });
   let turn = Promise.resolve();                          // one by one, so that the page answers in between
   const begin = () => {
     const near = new IntersectionObserver(seen => {
@@ -261,6 +252,7 @@ if (page) {
       }
     }, { rootMargin: "600px" });
     page.querySelectorAll("figure.live").forEach(el => near.observe(el));
+    page.querySelectorAll(".exercise-card").forEach(exercise);
   };
   page.readyState === "loading" ? page.addEventListener("DOMContentLoaded", begin) : begin();
 }

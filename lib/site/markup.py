@@ -179,7 +179,8 @@ def parse(text, first_line=1):
     while at < len(lines):
         line = lines[at]
         opening = FENCE.match(line)
-        if opening and "`" not in opening["rest"].replace("{", ""):
+        # CommonMark: what follows a fence of backticks holds none itself (else it is code in running text)
+        if opening and not (opening["fence"][0] == "`" and "`" in opening["rest"]):
             finish()
             block, at = _fenced(lines, at, opening, first_line)
         elif line.lstrip().startswith("$$"):

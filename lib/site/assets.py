@@ -77,8 +77,8 @@ def collect(target: Path) -> Path:
         )
     contents = {
         "plotly.min.js": plotly.read_bytes(),
-        "live.js": runtime.source().encode() if hasattr(runtime, "source") else b"",  # GUARD
-        "live.css": runtime.css().encode() if hasattr(runtime, "css") else b"",  # GUARD
+        "live.js": runtime.source().encode(),
+        "live.css": runtime.css().encode(),
     }
     for name, body in contents.items():
         path = target / name

@@ -221,7 +221,7 @@ class Live:
         return build(self)
 
     def _ipython_display_(self):
-        from IPython.display import HTML, display
+        from IPython.display import display
 
         if os.environ.get("LIVE_PAGE"):
             display({"text/html": self.page(), "text/plain": repr(self)}, raw=True)
@@ -231,10 +231,9 @@ class Live:
 
             output.enable_custom_widget_manager()
         try:
-            shown = self.widget()
+            display(self.widget())
         except ImportError:
             # No FigureWidget here: the page's own figure needs nothing but the browser.
             from lib.live.page import frame
 
-            shown = HTML(frame(self))
-        display(shown)
+            display({"text/html": frame(self), "text/plain": repr(self)}, raw=True)

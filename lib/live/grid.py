@@ -62,7 +62,7 @@ def tabulate(figure, chosen):
         If there is no slider, a seed, too many settings, a number that is not finite, a figure whose structure
         changes, or a table over the budget.
     """
-    from lib.live.bind import at, leaves, plain, put
+    from lib.live.leaves import at, leaves, plain, put
 
     name = figure.name
     sliders = {key: control for key, control in figure.controls.items() if control.kind == "slider"}

@@ -55,7 +55,7 @@ def figure_html(live):
     str
         A ``<figure class="live" id="live-NAME">``.
     """
-    from lib.live.bind import plain
+    from lib.live.leaves import plain
 
     default = plain(live())
     default.get("layout", {}).pop("template", None)
@@ -174,7 +174,7 @@ def document(live):
     plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf8")
     card = re.sub(r"<img [^>]*>", "", figure_html(live))
     card = card.replace('<a href="live-colab:">run this chapter in Colab</a>', "run this chapter in Colab")
-    scripts = "".join(f"<script>{_script(text)}</script>" for text in (plotly, runtime.source()))
+    scripts = "".join(f"<script>{_script(text)}</script>" for text in (plotly, runtime.source(minify=False)))
     return (
         f'<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(live.name)}</title>'

@@ -6,12 +6,14 @@ one changed chapter, or takes every execution from the cache, still knows all of
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import json
 import re
 from pathlib import Path
 
+import nbformat
 from docutils import nodes
+from jupyter_cache import get_cache
 from sphinx.util.docutils import SphinxDirective
 
 from lib import claims
@@ -112,14 +114,22 @@ def read(notebook: dict, source: str) -> PageRecords:
     return PageRecords(claims=verdicts, lines=lines, live=live, seconds=None, date=None)
 
 
+def _executed(config, docname):
+    """Load the executed notebook of a page."""
+    notebook = nbformat.read(Path(config.output_folder) / f"{docname}.ipynb", as_version=4)
+    if config.execution_mode == "cache":
+        # MyST-NB writes the file without outputs when they come from its cache: look there, too.
+        with contextlib.suppress(KeyError):
+            _, notebook = get_cache(config.execution_cache_path).merge_match_into_notebook(notebook)
+    return notebook
+
+
 def _gather(app, doctree):
     env = app.env
     docname = env.docname
     if "kernelspec" not in env.metadata.get(docname, {}):
         return
-    folder = Path(env.mystnb_config.output_folder)
-    notebook = json.loads((folder / f"{docname}.ipynb").read_text(encoding="utf-8"))
-    found = read(notebook, Path(env.doc2path(docname)).read_text(encoding="utf-8"))
+    found = read(_executed(env.mystnb_config, docname), Path(env.doc2path(docname)).read_text(encoding="utf-8"))
     execution = env.__dict__.get("nb_metadata", {}).get(docname, {}).get("exec_data")
     if execution:
         found["seconds"] = execution["runtime"]

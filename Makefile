@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book serve test lint unit browser colab bench notebooks new site-archive environment clean distclean
+.PHONY: help book serve test lint unit browser colab bench notebooks new site-archive environment colab-env clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ book: environment ## install if needed, run the chapters, build the site into _b
 serve: environment ## show the built site on localhost (PORT=8000)
 	@$(PY) -m lib.site.serve --port $(PORT)
 
-test: environment ## everything: lint, unit tests, chapters and book, browser, notebooks
+test: environment colab-env ## everything: lint, unit tests, chapters and book, browser, notebooks
 	@$(PY) -m lib.site.make test
 
 lint: environment ## ruff
@@ -35,7 +35,7 @@ unit: environment ## unit and property tests and doctests, without the built sit
 browser: environment ## drive Chromium over every page of the built site
 	@$(PY) -m pytest tests/browser
 
-colab: environment ## run the generated notebooks with Colab's versions of the libraries
+colab: environment colab-env ## run the generated notebooks with Colab's versions of the libraries
 	@$(PY) -m pytest tests/colab
 
 bench: environment ## time each core against its peers, in one process
@@ -73,4 +73,13 @@ environment:
 	  echo "Installing requirements.txt into .venv (a few minutes the first time)"; \
 	  $(PY) -m pip install --progress-bar on -r requirements.txt; \
 	  cp requirements.txt .venv/requirements.txt; \
+	fi
+
+# A second environment with Colab's versions of plotly, ipywidgets, IPython and numpy, in which the notebooks are executed.
+colab-env: environment
+	@if ! cmp -s requirements-colab.txt .venv-colab/requirements.txt; then \
+	  echo "Installing requirements-colab.txt into .venv-colab (a few minutes the first time)"; \
+	  $(PY) -m venv --clear .venv-colab; \
+	  .venv-colab/bin/python -m pip install --progress-bar on -r requirements-colab.txt; \
+	  cp requirements-colab.txt .venv-colab/requirements.txt; \
 	fi

@@ -250,7 +250,8 @@ class Recorder(TorchDispatchMode):
 
     def _step(self, func, name: str, args, kwargs):
         # given a generator the draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded ones)
-        if name.rstrip("_") in _RANDOM and kwargs.get("generator") is None and name not in ("uniform_", "normal_"):
+        ours = func.namespace == "live" or name in ("uniform_", "normal_")
+        if name.rstrip("_") in _RANDOM and kwargs.get("generator") is None and not ours:
             raise NotLive(f"torch's random numbers cannot be redrawn on the page (torch.{name}) at {author_line()}: "
                           "use lib.live.uniform or lib.live.normal with a seed")
         tensors = _tensors((args, kwargs))

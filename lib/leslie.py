@@ -134,7 +134,7 @@ def evolve_complex(A, B, x0, y0, steps: int) -> Tensor:
     A, B, x0, y0 = _check_pair(A, B, x0, y0)
     steps = checks.integer("steps", steps, lowest=0)
     matrix = torch.complex(A, B)
-    w = torch.complex(x0, y0)
+    w = torch.complex(x0, y0).expand(*torch.broadcast_shapes(A.shape[:-2], x0.shape[:-1]), -1)
     path = [w]
     for _ in range(steps):
         w = (matrix @ w[..., None])[..., 0]

@@ -26,7 +26,7 @@ class CompetitionFit:
     Attributes
     ----------
     model : nn.Module
-        The fitted :class:`LeslieGower` or :class:`LinearCompetition`.
+        The fitted :class:`LeslieGower` or :class:`LinearCompetition`; its parameters no longer ask for gradients.
     train, test : Tensor, (...)
         Root mean squared error of log(1 + N) on the fitted and on the held-out days (NaN if none are held out).
     loss : Tensor, (steps, ...)
@@ -224,6 +224,7 @@ def _fit(network, counts, present, founders, train_days, steps, learning_rate, p
         losses.append(loss.detach())
         if progress is not None:
             progress(count + 1, steps)
+    network.requires_grad_(False)
     with torch.no_grad():
         totals = network.rollout(initial, days - 1)
         errors = log_rmse(totals, counts, train), log_rmse(totals, counts, test)

@@ -69,7 +69,7 @@ def test_windows_line_ends_are_no_damage(tmp_path):
 def test_a_missing_file_and_an_unknown_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gause_paramecium\.csv of gause_paramecium is missing"):
         data.verify("gause_paramecium", tmp_path)
-    with pytest.raises(ValueError, match="name must be one of gause_paramecium.*got 'gauze'"):
+    with pytest.raises(ValueError, match=r"name must be one of gause_paramecium.*got 'gauze'"):
         data.load("gauze")
     with pytest.raises(ValueError, match="name must be one of"):
         data.dataset(3)

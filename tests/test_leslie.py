@@ -16,7 +16,8 @@ M = leslie.block_matrix(A, B, A, B)
 
 def test_the_names_of_the_brief_are_public():
     wanted = """leslie_matrix growth_factor net_reproduction stable_age_distribution block_matrix evolve
-    perturbed_growth extinction_step last_species_standing LeslieGower fit_leslie_gower hamiltonian fock_lift gause_paramecium"""
+    perturbed_growth extinction_step last_species_standing LeslieGower fit_leslie_gower hamiltonian fock_lift
+    gause_paramecium"""
     assert set(wanted.split()) <= set(leslie.__all__)
     assert all(hasattr(leslie, name) and getattr(leslie, name).__doc__ for name in leslie.__all__)
 

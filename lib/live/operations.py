@@ -80,7 +80,7 @@ _HOT = _rows(
         "cos": "Math.cos(a)",
         "tanh": "Math.tanh(a)",
         "sigmoid": "1/(1+Math.exp(-a))",
-        "relu": "a>0?a:a<=0?0:a",
+        "relu": "a<0?0:a",
         "add": "a+b",
         "sub": "a-b",
         "mul": "a*b",
@@ -149,7 +149,7 @@ _COLD = _rows(
         # choices between two numbers
         "fmax": "a!==a?b:b!==b?a:a>b?a:b",
         "fmin": "a!==a?b:b!==b?a:a<b?a:b",
-        "heaviside": "a!==a?a:a===0?b:+(a>0)",
+        "heaviside": "a===0?b:+(a>0)",
         # predicates and logic
         "isnan": "+(a!==a)",
         "isinf": "+(a===1/0||a===-1/0)",
@@ -175,8 +175,8 @@ REDUCE: dict[str, Reduce] = {
     "prod": Reduce("1", "s*=x"),
     "amax": Reduce("-Infinity", "s=x>s||x!==x?x:s"),
     "amin": Reduce("Infinity", "s=x<s||x!==x?x:s"),
-    "any": Reduce("0", "s=s||x?1:0"),
-    "all": Reduce("1", "s=s&&x?1:0"),
+    "any": Reduce("0", "s=s||x!==0?1:0"),
+    "all": Reduce("1", "s=s&&x!==0?1:0"),
 }
 
 SCAN: dict[str, Scan] = {

@@ -47,12 +47,14 @@ const erfinv = (x) => {
   }
   return sign(x) * y;
 };
+const sinpi = (x) => { const r = x - 2 * rint(x / 2); return sin(PI * (r > .5 ? 1 - r : r < -.5 ? -1 - r : r)); };
 const LANCZOS = [.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
   12.507343278686905, -.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7];
 const lgamma = (x) => {
   if (x !== x) return x;
   if (abs(x) === Infinity || (x <= 0 && x === floor(x))) return Infinity;
-  if (x < .5) return log(PI / abs(sin(PI * (x - 2 * floor(x / 2))))) - lgamma(1 - x);
+  if (abs(x) < 1e-20) return -log(abs(x));
+  if (x < .5) return log(PI) - log(abs(sinpi(x))) - lgamma(1 - x);
   let s = LANCZOS[0];
   for (let i = 1; i < 9; i++) s += LANCZOS[i] / (x - 1 + i);
   const t = x + 6.5;
@@ -60,14 +62,15 @@ const lgamma = (x) => {
 };
 const digamma = (x) => {
   if (x === 0) return negative(x) ? Infinity : -Infinity;
-  if (x < 0) return x === floor(x) ? NaN : digamma(1 - x) - PI / Math.tan(PI * (x - floor(x)));
+  if (x < 0) return x === floor(x) ? NaN : digamma(1 - x) - PI / Math.tan(PI * (x - rint(x)));
   let s = 0;
   for (; x < 10; x++) s -= 1 / x;
   const y = 1 / (x * x);
   return s + log(x) - .5 / x - y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132 - y * (691 / 32760 - y / 12))))));
 };
 const trigamma = (x) => {
-  if (x < .5) return (PI / sin(PI * (x - floor(x)))) ** 2 - trigamma(1 - x);
+  if (x === -Infinity) return Infinity;
+  if (x < .5) return (PI / sinpi(x)) ** 2 - trigamma(1 - x);
   let s = 0;
   for (; x < 10; x++) s += 1 / (x * x);
   const y = 1 / (x * x);
@@ -121,7 +124,7 @@ const spectrum = (H, nn, L) => {          // eigenvalues of a Hessenberg matrix:
     for (; l > 0; l--) {
       let s = abs(H[at(l - 1, l - 1)]) + abs(H[at(l, l)]);
       if (s === 0) s = norm;
-      if (abs(H[at(l, l - 1)]) < eps * s) break;
+      if (abs(H[at(l, l - 1)]) <= eps * s) break;
     }
     if (l === n || iter > 300) { L[2 * n] = H[at(n, n)] + t; L[2 * n + 1] = 0; n--; iter = 0; continue; }
     let x = H[at(n, n)], y = H[at(n - 1, n - 1)], w = H[at(n, n - 1)] * H[at(n - 1, n)];

@@ -33,6 +33,15 @@
     }
   }
 
+  /* The theme's buttons: the search button is named by its visible text; titles inside the colour button's pictures are not part of its name. */
+  const tidy = () => {
+    document.querySelectorAll(".search-button__button").forEach((button) => button.removeAttribute("aria-label"));
+    document.querySelectorAll(".theme-switch-button title").forEach((title) => title.remove());
+    document.querySelectorAll(".theme-switch").forEach((picture) => picture.removeAttribute("title"));
+  };
+  tidy();
+  window.addEventListener("load", tidy);
+
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;

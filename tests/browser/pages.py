@@ -82,13 +82,17 @@ def visit(browser, address: str, *, viewport=DESKTOP, theme: str = "light", java
     ------
     Visit
     """
-    context = browser.new_context(viewport=viewport, color_scheme=theme, java_script_enabled=javascript)
+    # Reduced motion: nothing is measured half way through a transition.
+    context = browser.new_context(
+        viewport=viewport, color_scheme=theme, java_script_enabled=javascript, reduced_motion="reduce"
+    )
     page = context.new_page()
     seen = Visit(page)
     page.on("request", lambda request: seen.requests.append(request.url))
     page.on("console", lambda message: seen.problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: seen.problems.append(f"{error}"))
-    page.on("requestfailed", lambda request: seen.problems.append(f"{request.url}: {request.failure}"))
+    if javascript:  # without it, scripts "fail" by intent
+        page.on("requestfailed", lambda request: seen.problems.append(f"{request.url}: {request.failure}"))
     page.on(
         "response",
         lambda response: seen.problems.append(f"{response.url}: {response.status}") if response.status >= 400 else None,

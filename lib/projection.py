@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 
-# model: one age-structured species, then two
 def leslie_matrix(fecundity, survival) -> Tensor:
     """Leslie matrix: births in the first row, survival below the diagonal.
 
@@ -56,13 +55,17 @@ def leslie_matrix(fecundity, survival) -> Tensor:
     """
     fecundity, survival = checks.tensors(fecundity=fecundity, survival=survival)
     _check_rates(fecundity, survival)
+    return births_and_survival(fecundity, survival)
+
+
+def births_and_survival(fecundity: Tensor, survival: Tensor) -> Tensor:
     batch = torch.broadcast_shapes(fecundity.shape[:-1], survival.shape[:-1])
     classes = fecundity.shape[-1]
-    matrix = fecundity.new_zeros(*batch, classes, classes)
-    matrix[..., 0, :] = fecundity
+    L = fecundity.new_zeros(*batch, classes, classes)
+    L[..., 0, :] = fecundity
     for age in range(classes - 1):
-        matrix[..., age + 1, age] = survival[..., age]
-    return matrix
+        L[..., age + 1, age] = survival[..., age]
+    return L
 
 
 def block_matrix(A, B, C, D, kind: str = "predator_prey") -> Tensor:
@@ -96,9 +99,13 @@ def block_matrix(A, B, C, D, kind: str = "predator_prey") -> Tensor:
     """
     A, B, C, D = _check_blocks(A, B, C, D)
     checks.choice("kind", kind, ("predator_prey", "competition"))
-    upper = torch.cat([A, -B], dim=-1)
-    lower = torch.cat([D if kind == "predator_prey" else -D, C], dim=-1)
-    return torch.cat([upper, lower], dim=-2)
+    return two_species(A, B, C, D if kind == "predator_prey" else -D)
+
+
+def two_species(A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    x_row = torch.cat([A, -B], dim=-1)
+    y_row = torch.cat([D, C], dim=-1)
+    return torch.cat([x_row, y_row], dim=-2)
 
 
 def evolve(M, z0, steps: int, clip: bool = False, species: int = 2) -> Tensor:
@@ -143,7 +150,6 @@ def evolve(M, z0, steps: int, clip: bool = False, species: int = 2) -> Tensor:
 
 
 def step(M: Tensor, z: Tensor, clip: bool, species: int) -> Tensor:
-    """One step of :func:`evolve`, unchecked."""
     after = z @ M.mT if M.dim() == 2 else (M @ z[..., None])[..., 0]
     if not clip:
         return after
@@ -152,7 +158,6 @@ def step(M: Tensor, z: Tensor, clip: bool, species: int) -> Tensor:
     return kept.flatten(start_dim=-2)
 
 
-# end of model
 def evolve_normalised(M, z0, steps: int, clip: bool = False, species: int = 2) -> tuple[Tensor, Tensor]:
     """Follow z' = M z for many steps without overflow: direction and logarithm of the size.
 

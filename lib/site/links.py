@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 from lib.site.layout import ROOT, config, parts
 
 __all__ = ["add_header_buttons", "colab_address", "linkcode_resolver", "strip_thebe"]
+
+
+THEBE_SETTINGS = re.compile(
+    r'<script type="text/x-thebe-config">.*?</script>\s*(<script>\s*kernelName = .*?</script>\s*)?', re.DOTALL
+)
 
 
 def linkcode_resolver(url: str, branch: str):
@@ -73,6 +79,8 @@ def strip_thebe(app, pagename: str, templatename: str, context: dict[str, Any], 
 
     Jupyter Book 1 loads its stub on every page, twice, which is a page error; the book's figures need no kernel.
     """
+    if "body" in context:
+        context["body"] = THEBE_SETTINGS.sub("", context["body"])
     context["script_files"] = [
         file
         for file in context.get("script_files", [])

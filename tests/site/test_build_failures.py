@@ -63,7 +63,7 @@ def test_a_sound_book_builds_with_its_figure(book):
     ("text", "message"),
     [
         (cell("raise RuntimeError('the model broke')"), "the model broke"),
-        (cell("import warnings", "warnings.warn('careful now')"), "careful now"),
+        (cell("import warnings", "warnings.warn('careful now')"), "stderr was found in the cell outputs"),
         ("See {ref}`no-such-place`.\n", "no-such-place"),
         ("See {cite}`nobody1999`.\n", "nobody1999"),
         ("See {term}`no such word`.\n", "no such word"),

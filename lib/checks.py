@@ -1,7 +1,7 @@
 """Checks of arguments: one place that turns bad input into a ValueError before any work is done.
 
 Shapes and types are always checked. Values of tensors are checked by :func:`require`, which stands aside while a live
-figure is being recorded (see :mod:`lib.live.tracing`): there a slider's range guarantees what the check would have
+figure is being recorded (see ``lib.live.tracing``): there a slider's range guarantees what the check would have
 asked for.
 """
 

@@ -86,8 +86,8 @@ def _two_classes(fecundity, survival) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def two_class_hamiltonian(fecundity, survival) -> Tensor:
     """Hamiltonian of the two-class Leslie matrix [[f1, f2], [s, 0]] in closed form.
 
-    H = i ln(lambda_+) P_+ + (i ln|lambda_-| - pi) P_-, with the projectors P_+ and P_- on the two modes. Batched,
-    differentiable, and usable in live figures.
+    ``H = i ln(lambda_+) P_+ + (i ln|lambda_-| - pi) P_-``, with the projectors ``P_+`` and ``P_-`` on the two modes.
+    Batched, differentiable, and usable in live figures.
 
     Parameters
     ----------

@@ -183,8 +183,8 @@ def winner_map(A, B, C, D, x_totals, y_totals, ages_x, ages_y, steps: int = 60, 
     Returns
     -------
     Tensor, (q, p)
-        ``(X - Y) / (|X| + |Y|)`` of the totals after the last step: 1 where only x is left (positive), -1 where only y is,
-        between where that is not yet decided.
+        ``(X - Y) / (|X| + |Y|)`` of the totals after the last step: 1 where only x is left (positive), -1 where only
+        y is, between where that is not yet decided.
 
     Raises
     ------

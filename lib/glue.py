@@ -1,7 +1,7 @@
 """Numbers of the run inside sentences.
 
-A chapter glues a value to a name and pastes it into its text with MyST-NB's role ``glue:text``. A
-notebook has no such role: there the generator turns the paragraph into a cell that calls `text`.
+A chapter glues a value to a name and pastes it into its text with MyST-NB's role ``glue:text``. A notebook has no such
+role: there the generator turns the paragraph into a cell that calls `text`.
 """
 
 import re

@@ -24,7 +24,7 @@ def setup(app) -> dict:
     """
     from pathlib import Path
 
-    from lib.site import archive, build, fingerprint, gallery, glossary, numbering, scoreboard, status, stills
+    from lib.site import archive, build, fingerprint, gallery, glossary, licences, numbering, scoreboard, status, stills
 
     # A warning is a fault of the book however it is built: by make or by `jupyter-book build .` alone.
     app.keep_going = True
@@ -36,6 +36,7 @@ def setup(app) -> dict:
     status.setup(app)
     glossary.setup(app)
     numbering.setup(app)
+    licences.setup(app)
     return {
         "env_version": fingerprint.page_key(Path(app.srcdir)),
         "parallel_read_safe": True,

@@ -1,5 +1,6 @@
 """Verdicts gathered in tiny books: the good case, every case that must fail, builds that read only one page."""
 
+import shutil
 import textwrap
 
 import nbformat
@@ -7,8 +8,8 @@ import pytest
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from lib import claims
 from lib.site import records
+from lib.site.layout import ROOT
 
 CONF = """
 extensions = ["myst_nb", "lib.site.scoreboard", "lib.site.status", "lib.site.glossary", "lib.site.numbering"]
@@ -19,6 +20,7 @@ html_theme_options = {{}}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath"]
 numfig = True
+html_static_path = ["_static"]
 """
 INDEX = """\
 # Small book
@@ -67,8 +69,10 @@ class SmallBook:
     def __init__(self, root):
         self.root = root
         self.mode = "off"
-        for folder in ("claims", "book/part", "book/back"):
+        for folder in ("claims", "book/part", "book/back", "_static"):
             (root / folder).mkdir(parents=True)
+        for name in ("claims.css", "scoreboard.js", "glossary.css", "glossary.js"):
+            shutil.copy2(ROOT / "book/_static" / name, root / "_static" / name)
         (root / "index.md").write_text(INDEX, encoding="utf-8")
         (root / "book/back/scoreboard.md").write_text("# Scoreboard\n\n```{scoreboard}\n```\n", encoding="utf-8")
         (root / "book/back/status.md").write_text("# Status\n\n```{status}\n```\n", encoding="utf-8")
@@ -250,7 +254,7 @@ def test_a_removed_chapter_takes_its_verdicts_along(book):
 def test_executed_chapter_leaves_records_and_seconds(book, monkeypatch):
     """The real way: a kernel runs `claims.check`; the second build takes the execution from the cache."""
     monkeypatch.setenv("LIVE_PAGE", "1")
-    monkeypatch.setenv("PYTHONPATH", str(records.Path(claims.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book.mode = "cache"
     source = textwrap.dedent("""\
         ---
@@ -289,3 +293,64 @@ def test_executed_chapter_leaves_records_and_seconds(book, monkeypatch):
     assert book.build().page("back/scoreboard").count("data-verdict=") == 2
     (again,) = [found["seconds"] for found in records.of(book.app.env).values()]
     assert again == seconds  # from the cache: not run again
+
+
+@pytest.fixture
+def page(book, browser):
+    """The scoreboard of two chapters, opened from disk; errors of the page fail the test."""
+    book.state("second", CLAIMS.replace("value: 1.618", "value: 12"))
+    cells = (verdict("second", "golden", 11.0, "contradicted", seconds=10), good_cells(slug="second")[1])
+    book.chapter("second", *cells, title="Another chapter")
+    book.build()
+    opened, errors = browser.new_page(), []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto((book.root / "_build/html/book/back/scoreboard.html").as_uri())
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+@pytest.mark.browser
+def test_scoreboard_sorts_by_numbers_with_the_keyboard(page):
+    rows = page.locator(".scoreboard tbody tr")
+    heading = page.get_by_role("columnheader", name="Seconds")
+    assert heading.get_attribute("aria-sort") is None
+    heading.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert [rows.nth(i).locator("td").nth(5).inner_text() for i in range(4)] == ["0.25", "10", "", ""]
+    page.keyboard.press("Space")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert [rows.nth(i).locator("td").nth(5).inner_text() for i in range(4)] == ["10", "0.25", "", ""]
+    page.get_by_role("button", name="Paper").click()
+    assert heading.get_attribute("aria-sort") is None
+    assert [rows.nth(i).locator("td").nth(1).inner_text() for i in range(4)] == ["◆ 1", "◆ 1", "◆ 1.618", "◆ 12"]
+
+
+@pytest.mark.browser
+def test_scoreboard_shows_the_chosen_verdicts(page):
+    rows = page.locator(".scoreboard tbody tr:visible")
+    assert page.get_by_role("status").inner_text() == "Showing 4 of 4 claims."
+    page.get_by_role("checkbox", name="out of reach here").uncheck()
+    assert rows.count() == 2
+    assert page.get_by_role("status").inner_text() == "Showing 2 of 4 claims."
+    page.get_by_role("checkbox", name="out of reach here").check()
+    assert rows.count() == 4
+
+
+@pytest.mark.browser
+def test_a_term_shows_and_hides_its_card(book, browser):
+    book.build()
+    page = browser.new_page()
+    page.goto((book.root / "_build/html/book/part/demo.html").as_uri())
+    card = page.get_by_role("tooltip", include_hidden=True)
+    link = page.locator(".term a")
+    assert not card.is_visible()
+    link.focus()
+    assert card.is_visible()
+    assert link.get_attribute("aria-describedby") == card.get_attribute("id")
+    page.keyboard.press("Escape")
+    assert not card.is_visible()
+    link.hover()
+    assert card.is_visible()
+    page.close()

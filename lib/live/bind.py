@@ -11,6 +11,7 @@ to exactly the figure that Python makes.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import random
 import re
@@ -23,9 +24,8 @@ from torch.overrides import TorchFunctionMode
 
 from .errors import NotLive, author_line, place_of
 from .leaves import at, differ, leaves, plain, put, same
-from .program import pack, replay
+from .program import pack, record, replay
 from .trace import Recorder
-from .tracing import recording
 
 __all__ = ["compile_figure"]
 
@@ -131,15 +131,15 @@ def compile_figure(function: Callable, controls: dict, chosen: dict, probes: int
 
 
 def _recorded(function, setting, chosen, name):
-    recorder = Recorder()
-    inputs = {key: torch.tensor(value, dtype=torch.float64) for key, value in setting.items()}
-    for tensor in inputs.values():
-        recorder.watch(tensor)
-    escape = _Escape(recorder)
-    with recording(), recorder, escape:
-        figure = function(**inputs, **chosen)
+    watchers: list[_Escape] = []
+
+    def watch(recorder: Recorder) -> _Escape:
+        watchers.append(_Escape(recorder))
+        return watchers[0]
+
+    recorder, inputs, figure = record(functools.partial(function, **chosen), setting, watch)
     try:
-        return recorder, inputs, escape, plain(figure)
+        return recorder, inputs, watchers[0], plain(figure)
     except AttributeError as error:
         raise NotLive(f"{name}: must return a plotly.graph_objects.Figure, got {type(figure).__name__}") from error
 

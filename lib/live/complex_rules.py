@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .rules import rule
+from .rules import resolved, rule
 
 __all__ = ["RULES"]
 
@@ -37,9 +37,7 @@ def _parts(r, x):
     if isinstance(x, torch.Tensor):
         if not x.is_complex():
             return x, 0.0
-        with r:
-            x = x.resolve_conj().resolve_neg()
-        pair = torch.view_as_real(x)
+        pair = torch.view_as_real(resolved(r, x))
         return pair[..., 0], pair[..., 1]
     number = complex(x)
     return number.real, number.imag
@@ -157,7 +155,7 @@ def _pow(a, b):
         for _ in range(int(b[0])):
             out = _times(out, a)
         return out
-    return _exp(_times(_log(a), b))
+    return _exp(_times(_log(tuple(torch.as_tensor(v, dtype=torch.float64) for v in a)), b))
 
 
 def _each_part(*names: str):
@@ -231,9 +229,9 @@ def _prod(r, x, dim=None, keepdim=False, dtype=None):
 
 def _solve(r, a, b, left=True, check_errors=False):
     """Complex equations as real ones of twice the size."""
-    from .matrix_rules import block_form
+    from .matrix_rules import block_form, is_vector
 
-    vector = b.dim() == a.dim() - 1
+    vector = is_vector(a, b)
     with r:
         a = a if a.is_complex() else torch.complex(a, torch.zeros_like(a))
         b = b if b.is_complex() else torch.complex(b, torch.zeros_like(b))

@@ -72,17 +72,46 @@ def fold(items: list) -> list:
         out, at = [], 0
         for start, count in regions:
             out.extend(items[at:start])
-            body = tuple(fold(list(items[start : start + period])))
-            first = _flat(items[start : start + period])
-            second = _flat(items[start + period : start + 2 * period])
-            out.append(Loop(count, body, tuple(b - a for a, b in zip(first, second, strict=True))))
+            marked = [
+                _Marked(item, tuple(b - a for a, b in zip(item.offsets, after.offsets, strict=True)))
+                for item, after in zip(items[start : start + period], items[start + period :], strict=False)
+            ]
+            body, shifts = _unmarked(fold(marked))
+            out.append(Loop(count, body, shifts))
             at = start + count * period
         out.extend(items[at:])
         items = out
 
 
-def _flat(items) -> list[int]:
-    return [offset for item in items for offset in item.offsets]
+@dataclass(frozen=True)
+class _Marked:
+    """An item of a loop's body with the shift that the loop gives it: an inner loop may only join equal shifts."""
+
+    item: Step | Loop | _Marked
+    shift: tuple[int, ...]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        return self.item.offsets
+
+    @property
+    def key(self):
+        return (self.item.key, self.shift)
+
+
+def _unmarked(items) -> tuple[tuple, tuple[int, ...]]:
+    """The folded body without marks, and the shifts of all its offsets in order."""
+    body: list = []
+    shifts: list[int] = []
+    for item in items:
+        if isinstance(item, _Marked):
+            body.append(item.item)
+            shifts += item.shift
+        else:
+            inner, moved = _unmarked(item.body)
+            body.append(Loop(item.count, inner, item.shifts))
+            shifts += moved
+    return tuple(body), tuple(shifts)
 
 
 def _best(items: list) -> tuple[int, list[tuple[int, int]]]:

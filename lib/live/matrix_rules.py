@@ -7,15 +7,26 @@ import math
 import torch
 
 from .errors import NotLive, author_line
-from .rules import rule
+from .rules import resolved, rule
 
-__all__ = ["block_form"]
+__all__ = ["block_form", "is_vector"]
 
 
 def block_form(matrix: torch.Tensor) -> torch.Tensor:
     """The real matrix ``[[re, -im], [im, re]]`` that multiplies like a complex one."""
     re, im = matrix.real, matrix.imag
     return torch.cat([torch.cat([re, -im], -1), torch.cat([im, re], -1)], -2)
+
+
+def is_vector(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether ``torch.linalg.solve(a, b)`` takes ``b`` for one vector per matrix (torch's own rule)."""
+    return b.dim() == 1 or (a.dim() - 1 == b.dim() and b.shape == a.shape[:-1])
+
+
+@rule("_linalg_check_errors", either=True)
+def _check_errors(r, func, info, name, *, is_matrix):
+    """Whether a factorisation failed is known only on the page; there it gives infinities, as the proof would show."""
+    return func(info.detach().clone() if not r.is_live(info) else torch.zeros_like(info), name, is_matrix=is_matrix)
 
 
 # -- products ------------------------------------------------------------------------------------------------------
@@ -95,7 +106,7 @@ def _lu_solve(r, func, lu, pivots, b, left=True, adjoint=False):
 def _linalg_solve(r, func, a, b, left=True, check_errors=False):
     solution, lu, pivots, info = func(a, b, left=left, check_errors=False)
     _factor(r, a, lu, pivots)
-    vector = b.dim() == a.dim() - 1
+    vector = is_vector(a, b)
     right, target = (b.unsqueeze(-1), solution.unsqueeze(-1)) if vector else (b, solution)
     if left:
         _solve(r, lu, pivots, right, target)
@@ -117,7 +128,7 @@ def _inverse(r, func, a, check_errors=False):
 def _determinant(r, func, a):
     out = func(a)
     lu, pivots = out[-2:]
-    _factor(r, a, lu, pivots)
+    _factor(r, a.mT if a.is_contiguous() else a, lu, pivots)  # torch saves a copy: det(A) = det(A^T)
     with r:
         diagonal = lu.diagonal(dim1=-2, dim2=-1)
         moved = pivots != torch.arange(1, a.shape[-1] + 1, device=a.device)
@@ -191,8 +202,7 @@ def _scaled(x: torch.Tensor, normalization: int, count: int) -> torch.Tensor:
 
 @rule("_fft_c2c", either=True)
 def _fft_c2c(r, func, x, dims, normalization, forward):
-    with r:
-        x = x.resolve_conj()
+    x = resolved(r, x)
     for d in dims:
         x = _dft(r, x, d, -1 if forward else 1)
     with r:
@@ -215,8 +225,7 @@ def _fft_r2c(r, func, x, dims, normalization, onesided):
 @rule("_fft_c2r", either=True)
 def _fft_c2r(r, func, x, dims, normalization, last):
     half = dims[-1]
-    with r:
-        x = x.resolve_conj()
+    x = resolved(r, x)
     for d in dims[:-1]:
         x = _dft(r, x, d, 1)
     with r:

@@ -1,7 +1,7 @@
 """A recording made small: dead steps dropped, memory shared, repetitions folded; and the same program run by torch.
 
 The program is plain JSON. All memory of a program is two flat arrays, ``d`` (double) and ``f`` (single precision);
-a step is ``[signature, offset, ...]`` and a loop ``[-1, count, [steps], [shifts]]``; a signature is
+a step is ``[signature, offset, ...]`` and a loop ``[-1, count, [steps], [shifts] or 0]``; a signature is
 ``[operation, parameters, [[array, stride, ...], ...]]`` and is stored once.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,20 @@ from .fold import Loop, Step, fold
 from .operations import KERNELS, POINTWISE, REDUCE, SCAN
 from .random import uniform_bits
 from .trace import Buffer, Instruction, Recorder
+from .tracing import recording
 
 __all__ = ["pack", "record", "replay", "steps_of"]
 
 
-def record(function, settings: dict[str, float]):
+def record(function, settings: dict[str, float], watcher=None):
     """Run ``function(**settings)`` under a recorder, every setting a watched 0-dim float64 tensor.
+
+    Parameters
+    ----------
+    function : callable
+    settings : dict of float
+    watcher : callable, optional
+        Given the recorder, returns a context manager that is active while the function runs.
 
     Returns
     -------
@@ -37,8 +46,13 @@ def record(function, settings: dict[str, float]):
     inputs = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in settings.items()}
     for tensor in inputs.values():
         recorder.watch(tensor)
-    with recorder:
-        out = function(**inputs)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # a fused kernel for inference that nothing can take apart
+    try:
+        with recording(), recorder, watcher(recorder) if watcher else nullcontext():
+            out = function(**inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return recorder, inputs, out
 
 
@@ -79,7 +93,7 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 def _json(item) -> list:
     if isinstance(item, Step):
         return [item.signature, *item.offsets]
-    return [-1, item.count, [_json(i) for i in item.body], list(item.shifts)]
+    return [-1, item.count, [_json(i) for i in item.body], list(item.shifts) if any(item.shifts) else 0]
 
 
 def _results(op: str) -> int:
@@ -139,14 +153,20 @@ def _allocate(buffers: list[Buffer], code: list[Instruction], outputs: list[int]
 
 
 def _blocks(entries: list) -> list:
-    """Neighbouring constants as one block: ``[offset, data]``."""
-    blocks = []
+    """Constants as ``[offset, data]``: neighbouring numbers as one block, arrays without the zeros at their ends."""
+    blocks: list[list] = []
     for offset, values in entries:
-        if blocks and blocks[-1][0] + blocks[-1][1].numel() == offset:
-            blocks[-1][1] = torch.cat([blocks[-1][1], values])
+        single = values.numel() == 1
+        if single and blocks and blocks[-1][2] and blocks[-1][0] + len(blocks[-1][1]) == offset:
+            blocks[-1][1].append(values.item())
+        elif single:
+            blocks.append([offset, [values.item()], True])
         else:
-            blocks.append([offset, values])
-    return [[offset, encode(values)] for offset, values in blocks]
+            told = torch.nonzero((values != 0) | torch.signbit(values))  # memory starts as zeros
+            first, last = (int(told[0]), int(told[-1]) + 1) if len(told) else (0, 0)
+            if last > first:
+                blocks.append([offset + first, values[first:last].tolist(), False])
+    return [[offset, encode(torch.tensor(values, dtype=torch.float64))] for offset, values, _ in blocks]
 
 
 def encode(values: torch.Tensor) -> str:
@@ -175,6 +195,7 @@ def steps_of(steps: list):
             yield step[0], step[1:]
             continue
         _, count, body, shifts = step
+        shifts = shifts or [0] * _width(step)
         for turn in range(count):
             yield from _shifted(body, shifts, turn)
 
@@ -263,7 +284,7 @@ def _move(op: str, params: list, operands: list, view) -> None:
     if op == "take":
         view(0, shape).copy_(array[at])
     else:
-        values = view(1, shape).reshape(-1).to(array.dtype)
+        values = view(1, shape).reshape(-1).to(array.dtype).clone()
         array.index_put_((at.reshape(-1),), values, accumulate=op == "put_add")
 
 
@@ -273,7 +294,7 @@ def _eig(a: torch.Tensor):
 
 
 def _dft(x: torch.Tensor, sign: int) -> torch.Tensor:
-    z = torch.view_as_complex(x.contiguous())
+    z = torch.view_as_complex(x.clone(memory_format=torch.contiguous_format))
     return torch.view_as_real(torch.fft.fft(z) if sign < 0 else torch.fft.ifft(z, norm="forward"))
 
 
@@ -282,7 +303,7 @@ _KERNELS = {
     "argmin": lambda x: x.argmin(-1),
     "cummax": lambda x: tuple(x.cummax(-1)),
     "cummin": lambda x: tuple(x.cummin(-1)),
-    "sort": lambda x, descending: tuple(x.sort(-1, descending=bool(descending), stable=True)),
+    "sort": lambda x, descending: tuple(x.sort(dim=-1, descending=bool(descending), stable=True)),
     "lu": lambda a: tuple(torch.linalg.lu_factor_ex(a)[:2]),
     "lu_solve": lambda lu, pivots, b, adjoint: torch.linalg.lu_solve(lu, pivots.int(), b, adjoint=bool(adjoint)),
     "cholesky": lambda a: torch.linalg.cholesky_ex(a)[0],

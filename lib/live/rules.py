@@ -13,7 +13,7 @@ import torch
 
 from .errors import NotLive, author_line
 
-__all__ = ["EITHER", "IN_PLACE", "RULES", "copy_into"]
+__all__ = ["EITHER", "IN_PLACE", "RULES", "copy_into", "resolved"]
 
 RULES: dict = {}  # ATen name -> rule(recorder, func, *args, **kwargs)
 IN_PLACE: dict = {}  # name of an in-place operation -> rule, where the functional twin would waste work
@@ -45,9 +45,7 @@ def copy_into(r, target: torch.Tensor, value) -> None:
     if target.is_complex():
         pairs = torch.view_as_real(target)
         if isinstance(value, torch.Tensor) and value.is_complex():
-            with r:
-                value = value.resolve_conj()
-            parts = torch.view_as_real(value).unbind(-1)
+            parts = torch.view_as_real(resolved(r, value)).unbind(-1)
         else:
             number = complex(value) if not isinstance(value, torch.Tensor) else value
             parts = (value, 0.0) if isinstance(value, torch.Tensor) else (number.real, number.imag)
@@ -58,9 +56,24 @@ def copy_into(r, target: torch.Tensor, value) -> None:
         r.pointwise("copy", target, value)
         return
     if value.is_complex():
-        value = torch.view_as_real(value)[..., 0]
+        value = torch.view_as_real(resolved(r, value))[..., 0]
     op, more = _conversion(value.dtype, target.dtype)
     r.pointwise(op, target, value, *more)
+
+
+def resolved(r, z: torch.Tensor) -> torch.Tensor:
+    """A complex tensor without torch's lazy conjugation, which the page's memory does not know."""
+    if not z.is_conj():
+        return z
+    stored = torch.conj(z)  # conjugating again gives the memory as it is
+    if not r.is_live(stored):
+        return z.resolve_conj()
+    out = torch.empty(z.shape, dtype=z.dtype, device=z.device)
+    torch.view_as_real(out).copy_(torch.view_as_real(stored) * torch.tensor([1.0, -1.0], dtype=stored.real.dtype))
+    target, source = torch.view_as_real(out), torch.view_as_real(stored)
+    r.pointwise("copy", target[..., 0], source[..., 0])
+    r.pointwise("neg", target[..., 1], source[..., 1])
+    return out
 
 
 def _conversion(source: torch.dtype, target: torch.dtype) -> tuple[str, tuple]:
@@ -72,7 +85,7 @@ def _conversion(source: torch.dtype, target: torch.dtype) -> tuple[str, tuple]:
 
 
 # -- copies --------------------------------------------------------------------------------------------------------
-@rule("_to_copy", "convert_element_type", "clone", "copy", "contiguous", "_conj_physical", "_copy_from", either=True)
+@rule("_to_copy", "convert_element_type", "clone", "copy", "contiguous", either=True)
 def _to_copy(r, func, x, *args, **kwargs):
     if func._schema.name == "aten::copy":
         target, source = torch.empty_like(x), args[0]
@@ -86,15 +99,13 @@ def _to_copy(r, func, x, *args, **kwargs):
     return target
 
 
-@rule("_conj_physical", "conj_physical", either=True)
-def _conj(r, func, x):
-    out = func(x)
-    if not x.is_complex():
-        return r.pointwise("copy", out, x)
-    pairs, source = torch.view_as_real(out), torch.view_as_real(x)
-    r.pointwise("copy", pairs[..., 0], source[..., 0])
-    r.pointwise("neg", pairs[..., 1], source[..., 1])
-    return out
+@rule("_conj_physical", "conj_physical", "resolve_conj", either=True)
+def _conj(r, func, z):
+    if not z.is_complex():
+        return r.pointwise("copy", func(z), z)
+    if func._schema.name.endswith("resolve_conj"):
+        return resolved(r, z)
+    return resolved(r, torch.conj(z))
 
 
 @rule("cat", either=True)
@@ -203,8 +214,11 @@ def _add(r, func, a, b, alpha=1):
 
 @rule("rsub")
 def _rsub(r, func, a, b, alpha=1):
-    with r:
-        return b - (a if alpha == 1 else a * alpha)
+    out = func(a, b, alpha=alpha) if alpha != 1 else func(a, b)
+    if alpha != 1:
+        with r:
+            a = a * alpha
+    return r.pointwise("sub", out, b, a)
 
 
 @rule("div", "true_divide", "divide")

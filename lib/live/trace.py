@@ -106,6 +106,7 @@ class Recorder(TorchDispatchMode):
         self._contents: dict[tuple, int] = {}  # (kind, bytes) -> buffer: equal constants are stored once
         self._scalars: dict[str, int] = {}  # repr of a number -> buffer
         self._notes: dict[int, torch.Tensor] = {}  # storage -> what remember() was given
+        self._taken_apart = False
         self._keep: list = []  # storages are identified by address: they must stay alive
 
     # -- memory -----------------------------------------------------------------------------------------------------
@@ -121,6 +122,9 @@ class Recorder(TorchDispatchMode):
     def read(self, tensor: torch.Tensor, shape: tuple[int, ...] | None = None) -> Operand:
         """The operand that reads ``tensor`` broadcast to ``shape``."""
         shape = tuple(tensor.shape if shape is None else shape)
+        if tensor.is_neg():  # torch negates the imaginary part of a conjugate lazily
+            stored = torch._neg_view(tensor)
+            tensor = self.pointwise("neg", torch.empty_like(stored), stored)
         if not self.is_live(tensor) and tensor.numel() == 1:
             return self.number(tensor.detach().reshape(()).item(), len(shape))
         expanded = tensor.expand(shape)
@@ -238,11 +242,14 @@ class Recorder(TorchDispatchMode):
     # -- torch's side -----------------------------------------------------------------------------------------------
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if any(t.is_meta for t in _tensors((args, kwargs))):  # forward-mode derivatives ask for shapes only
+            return func(*args, **kwargs)
         name = func._schema.name.split("::")[1]
         out = self._step(func, name, args, kwargs)
         if name in _UNINITIALISED and isinstance(out, torch.Tensor):
             out.zero_()  # memory of the moment must not become a constant of the program
-        if name not in _SHAPE_ONLY and any(map(self.is_live, _tensors((args, kwargs)))):
+        taken_apart, self._taken_apart = self._taken_apart, False  # then its parts were checked
+        if not taken_apart and name not in _SHAPE_ONLY and any(map(self.is_live, _tensors((args, kwargs)))):
             results = _tensors(out)
             if results and not any(map(self.is_live, results)):
                 raise NotLive(f"lib.live lost the controls in {func} at {author_line()}: please report this")
@@ -260,7 +267,7 @@ class Recorder(TorchDispatchMode):
         if name in _ASKS_FOR_VALUES:
             raise NotLive(f"a Python decision or a shape depends on a slider (torch.{name}) at {author_line()}: "
                           "use torch.where, or a Choice instead of a Slider")
-        if _is_view(func) or name in ("detach", "_unsafe_view", "_reshape_alias"):
+        if (_is_view(func) or name in ("_unsafe_view", "_reshape_alias")) and name != "resolve_conj":
             return self._view(func, name, args, kwargs)
         if func._schema.is_mutable:
             return self._in_place(func, name, args, kwargs)
@@ -307,6 +314,7 @@ class Recorder(TorchDispatchMode):
                 out = decomposition_table[func](*args, **kwargs)
             else:
                 out = func.decompose(*args, **kwargs)
+        self._taken_apart = True
         if out is NotImplemented:
             numbers = " of complex numbers" if _has_complex((args, kwargs)) else ""
             raise NotLive(f"the page cannot run torch.{name}{numbers}, used at {author_line()}: "

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lib.live import runtime
 from lib.live.errors import NotLive
+from lib.live.fold import Loop, Step, fold
 from lib.live.program import pack, record, replay
 from lib.live.random import integers, normal, permutation, uniform
 from tests.live.page_program import agree, run
@@ -83,16 +84,16 @@ def _out_argument(a):
     return buffer
 
 
-def _q_learning(rate):
+def _q_learning(a):
     """Tabular Q-learning on a ring: integer states, computed indices."""
     q, s = torch.zeros(5, 2, dtype=D), torch.zeros(1, dtype=torch.long)
     u = uniform(7, 60, 2)
     for t in range(60):
         greedy = q[s].argmax(-1)
-        a = torch.where(u[t, :1] < 0.2, (u[t, 1:] * 2).long(), greedy)
-        after = (s + 2 * a - 1) % 5
+        act = torch.where(u[t, :1] < 0.2, (u[t, 1:] * 2).long(), greedy)
+        after = (s + 2 * act - 1) % 5
         reward = (after == 3).double()
-        q[s, a] = q[s, a] + rate * (reward + 0.9 * q[after].amax(-1) - q[s, a])
+        q[s, act] = q[s, act] + a * (reward + 0.9 * q[after].amax(-1) - q[s, act])
         s = after
     return q
 
@@ -244,7 +245,7 @@ CASES = {
     "conv1d_gradient": lambda a: _grad(lambda x, w, b: F.conv1d(a * x, w, b, stride=2, padding=1) ** 2,
                                        X, X[:3, :, :2].contiguous(), W[0, :3]),
     "conv2d_gradient": lambda a: _grad(lambda x, w: torch.sin(F.conv2d(a * x, w, groups=2)), X[:, :4, None], X[:2, :2, None, :2]),
-    "avg_pool": lambda a: F.avg_pool1d(a * X, 2) + (a * X).unfold(2, 2, 2).amax(-1),
+    "pool": lambda a: (a * X).unfold(2, 2, 2).amax(-1) + (a * X).unfold(2, 2, 2).mean(-1),
     # linear algebra
     "solve": lambda a: torch.linalg.solve(S + a * EYE, S[:, 0]),
     "solve_many": lambda a: torch.linalg.solve(torch.stack([SPD, SPD + a * EYE]), S) + torch.linalg.solve(a * SPD, S, left=False),
@@ -360,7 +361,11 @@ def _complex_recurrence(a):
 
 @pytest.mark.parametrize("name", CASES)
 def test_program_equals_torch(page, name):
-    agree(page, CASES[name], {"a": 1.3}, [{"a": 0.7}, {"a": 2.1}])
+    wider = {
+        "float32": {"rtol": 1e-6, "atol": 1e-6},  # one rounding to single precision more or less
+        "grad_special": {"rtol": 1e-8},  # torch's own trigamma is good to 1e-9
+    }
+    agree(page, CASES[name], {"a": 1.3}, [{"a": 0.7}, {"a": 2.1}], **wider.get(name, {}))
 
 
 # -- folding -------------------------------------------------------------------------------------------------------
@@ -411,40 +416,46 @@ def test_training_is_stored_as_one_step_of_it(page):
     assert len(json.dumps(program, separators=(",", ":"))) < 30_000
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=60), st.integers(1, 30), st.integers(0, 3))
-def test_folding_keeps_the_sequence(body, times, shift):
-    """Unrolling a folded sequence gives back every step with its offsets, in order."""
-    from lib.live.fold import Loop, Step, fold
-
-    steps = [Step(s, (o + shift * t, 5 - o)) for t in range(times) for s, o in body]
-
-    def unroll(items):
-        for item in items:
-            if isinstance(item, Step):
-                yield item
-                continue
-            for turn in range(item.count):
-                inner = list(unroll(item.body))
-                moved = list(unroll([_moved(i, turn, item.shifts, k) for k, i in _offsets(item.body)]))
-                assert len(inner) == len(moved)
-                yield from moved
-
-    def _offsets(items):
-        at = 0
-        for i in items:
-            yield at, i
-            at += len(i.offsets)
-
-    def _moved(item, turn, shifts, at):
+def _unrolled(items):
+    """The steps of a folded sequence, by the rule of :class:`lib.live.fold.Loop`."""
+    for item in items:
         if isinstance(item, Step):
-            by = shifts[at : at + len(item.offsets)]
-            return Step(item.signature, tuple(o + turn * b for o, b in zip(item.offsets, by, strict=True)))
-        body = []
-        for k, i in _offsets(item.body):
-            body.append(_moved(i, turn, shifts, at + k))
-        return Loop(item.count, tuple(body), item.shifts)
+            yield item
+            continue
+        for turn in range(item.count):
+            by = [turn * s for s in item.shifts]
+            yield from _unrolled(_moved(item.body, by))
 
-    assert list(unroll(fold(steps))) == steps
+
+def _moved(items, by):
+    at, out = 0, []
+    for item in items:
+        mine = by[at : at + len(item.offsets)]
+        at += len(item.offsets)
+        if isinstance(item, Step):
+            out.append(Step(item.signature, tuple(o + b for o, b in zip(item.offsets, mine, strict=True))))
+        else:
+            out.append(Loop(item.count, tuple(_moved(item.body, mine)), item.shifts))
+    return out
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=4),
+    st.integers(1, 12),
+    st.integers(1, 9),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_folding_keeps_the_sequence(body, rest, inner, outer, inner_shift, outer_shift):
+    """Nested loops, regular and not: unrolling the folded sequence gives back every step, in order."""
+    steps = []
+    for i in range(outer):
+        for j in range(inner):
+            steps += [Step(s, (o + inner_shift * j * (1 + (s == 3) * i) + outer_shift * i, j % 2)) for s, o in body]
+        steps += [Step(s, (o * i, 5 - o)) for s, o in rest]
+    folded = fold(steps)
+    assert list(_unrolled(folded)) == steps
 
 
 def test_the_same_recording_gives_the_same_program():

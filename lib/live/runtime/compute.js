@@ -92,7 +92,7 @@ const load = (program) => {
     if (step[0] >= 0) { const o = Int32Array.from(step.slice(1)), leaf = { run: functions[step[0]], o, first: o.slice(), cost: costs[step[0]] }; leaves.push(leaf); return leaf; }
     const from = leaves.length, body = step[2].map(build), moved = [];
     let at = 0;
-    for (const leaf of leaves.slice(from)) { const by = step[3].slice(at, at += leaf.o.length); if (by.some((s) => s)) moved.push([leaf.o, Int32Array.from(by)]); }
+    if (step[3]) for (const leaf of leaves.slice(from)) { const by = step[3].slice(at, at += leaf.o.length); if (by.some((s) => s)) moved.push([leaf.o, Int32Array.from(by)]); }
     return { count: step[1], body, moved, cost: step[1] * (20 + body.reduce((s, i) => s + i.cost, 0)) };
   };
   const shift = (loop, times) => { for (const [o, by] of loop.moved) for (let i = 0; i < by.length; i++) o[i] += times * by[i]; };

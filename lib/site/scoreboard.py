@@ -16,7 +16,7 @@ from lib.site import records
 
 __all__ = ["rows", "setup", "table"]
 
-HEADINGS = ("Chapter", "Claim", "Paper", "Ours", "Tolerance", "Verdict", "Seconds", "Code")
+HEADINGS = ("Claim", "Paper", "Ours", "Verdict", "Seconds", "Code", "Chapter")
 
 
 def rows(app) -> list[dict]:
@@ -82,17 +82,19 @@ def _row(app, page, row):
     diamond = "" if claim.value is None else claims_table.DIAMOND
     notes = " ".join(note for note in (claim.note, record["note"]) if note)
     statement = claims_table.prose(claim.statement) + (small.format(claims_table.prose(notes)) if notes else "")
+    paper = diamond + html.escape(claims_table.value_text(claim.value, claim.unit))
+    if claim.tolerance is not None:
+        paper += small.format(html.escape(claims_table.tolerance_text(claim)))
     return (
         f'<tr data-verdict="{record["verdict"]}">'
-        f'<td><a href="{link}">{html.escape(row["title"])}</a></td>'
         f'<th scope="row"><a href="{link}#claim-{claim.id}">{html.escape(claim.id)}</a><br>{statement}'
         f"<br><small>{claims_table.prose(claim.where)}</small></th>"
-        + _cell(diamond + html.escape(claims_table.value_text(claim.value, claim.unit)), "" if first is None else first)
+        + _cell(paper, "" if first is None else first)
         + _cell(ours, "" if mine is None else mine)
-        + _cell(html.escape(claims_table.tolerance_text(claim)))
         + _cell(claims_table.badge(record["verdict"]), claims.VERDICTS.index(record["verdict"]))
         + _cell("" if seconds is None else f"{seconds:.2g}", "" if seconds is None else seconds)
         + _cell(_source_link(app, row["docname"], row["line"]), row["line"] or "")
+        + _cell(f'<a href="{link}">{html.escape(row["title"])}</a>')
         + "</tr>"
     )
 

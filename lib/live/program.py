@@ -8,6 +8,7 @@ a step is ``[signature, offset, ...]`` and a loop ``[-1, count, [steps], [shifts
 from __future__ import annotations
 
 import base64
+import heapq
 import itertools
 import json
 from contextlib import nullcontext
@@ -115,7 +116,8 @@ def _allocate(buffers: list[Buffer], code: list[Instruction], outputs: list[int]
     """Give every buffer a place in the flat array of its kind; memory is used again after a buffer's last use.
 
     Inputs and constants come first, in order of use, so that the constants of successive loop passes are neighbours
-    and fold. Free blocks are kept by size and taken last-in first-out, which makes the layout of a loop periodic.
+    and fold. Free blocks are kept by size and the lowest is taken first, which makes the layout of a loop periodic,
+    also of a training loop: every pass ends with the same few buffers alive.
     """
     last = {o.buffer: i for i, instruction in enumerate(code) for o in instruction.operands}
     last |= dict.fromkeys(outputs, len(code))
@@ -128,7 +130,7 @@ def _allocate(buffers: list[Buffer], code: list[Instruction], outputs: list[int]
         kind, length, values = buffers[buffer]
         block = free.get((kind, length)) if values is None and buffer not in inputs else None
         if block:
-            place[buffer] = block.pop()
+            place[buffer] = heapq.heappop(block)
             return
         place[buffer] = size[kind]
         size[kind] += length
@@ -148,7 +150,7 @@ def _allocate(buffers: list[Buffer], code: list[Instruction], outputs: list[int]
                 put(buffer)
         for buffer in mine:
             if last[buffer] == i and buffers[buffer].values is None and buffer not in inputs:
-                free.setdefault(buffers[buffer][:2], []).append(place[buffer])
+                heapq.heappush(free.setdefault(buffers[buffer][:2], []), place[buffer])
     return place, size, {kind: _blocks(entries) for kind, entries in constants.items() if entries}
 
 

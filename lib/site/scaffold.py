@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> None:
     try:
         written = scaffold(*arguments)
     except ValueError as error:
-        sys.exit(f"Nothing was written. {error}")
+        sys.exit(str(error))
     print("Written:")
     for path in written:
         print(f"  {path.relative_to(ROOT)}")

@@ -107,8 +107,8 @@ def _glued(text):
     quotes = '"""' if '"""' not in filled else "'''"
     code = (
         '#@title A paragraph with numbers of this run {display-mode: "form"}\n'
-        "from lib.glue import text\n\n"
-        f"text(r{quotes}{filled}\n{quotes})"
+        "import lib.glue\n\n"
+        f"lib.glue.text(r{quotes}{filled}\n{quotes})"
     )
     return "code", code, {"cellView": "form", "jupyter": {"source_hidden": True}}
 

@@ -244,7 +244,7 @@ def test_glued_numbers_become_a_cell(root):
     namespace = {}
     exec(code, namespace)
     last = pasted.split("\n", 3)[-1]
-    exec("from lib.glue import text\nshown = " + last, namespace)
+    exec("import lib.glue\nshown = " + last, namespace)
     assert namespace["shown"].data.strip() == "It grows by 1.50 in $\\frac{a}{b}$."
     assert texts(made, "markdown")[-2:] == ["Before.", "After."]
 

@@ -123,8 +123,8 @@ class _Question:
     def page(self):
         """The question as an HTML form that checks itself."""
         owner = f"exercise-{self.id}"
-        return f"""<section class="exercise-card exercise-{self.data["kind"]}" id="{owner}" aria-label="{self.heading}">
-<p class="exercise-kind" aria-hidden="true">{self.heading}</p>
+        return f"""<div class="exercise-card exercise-{self.data["kind"]}" id="{owner}">
+<p class="exercise-kind">{self.heading}</p>
 <form autocomplete="off" novalidate><fieldset disabled><legend class="mathjax_process">{inline_markup(self.question)}</legend>
 {self._fields(owner)}
 <button type="submit">{self.button}</button>
@@ -132,7 +132,7 @@ class _Question:
 <p class="exercise-say" role="status"></p>
 <noscript><p class="live-note">Turn on JavaScript to check your answer here.</p>{self._without_script()}</noscript>
 {self._folded()}{json_script(self.data)}
-</section>"""
+</div>"""
 
     def _folded(self):
         if not self.solution:

@@ -24,7 +24,7 @@ def _number(owner, argument, value):
     if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
         raise ValueError(f"{owner}: {argument} must be a number, got {value!r}")
     try:
-        number = float(value)
+        number = float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{owner}: {argument} must be one number, got {value!r}") from error
     if not math.isfinite(number):

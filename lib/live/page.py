@@ -111,7 +111,7 @@ def _slider(live, name, control):
     owner = f"live-{live.name}-{name}"
     return (
         f'<div class="live-control"><label for="{owner}">{_label(name, control)}</label>'
-        f'<span class="live-value"><output for="{owner}">{shown}</output>{unit}</span>'
+        f'<span class="live-value"><output for="{owner}" aria-live="off">{shown}</output>{unit}</span>'
         f'<input type="range" id="{owner}" name="{name}" min="{_decimal(low)}" max="{_decimal(high)}" '
         f'step="{_decimal(step)}" value="{_decimal(value)}" aria-valuetext="{spoken}"></div>'
     )

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
@@ -76,13 +77,18 @@ def draw(figures, folder):
     paths = {(name, theme): folder / f"{name}-{theme}.svg" for name in figures for theme in THEMES}
     missing = [place for place, path in paths.items() if not path.is_file()]
     if missing:
-        with _Studio() as studio:
-            for name, theme in missing:
-                picture = studio.draw(name, figures[name], theme)
-                partial = paths[name, theme].with_suffix(".partial")
-                partial.write_text(picture, encoding="utf8")
-                partial.replace(paths[name, theme])
+        # A thread of its own: Playwright's plain interface refuses a thread that runs an event loop, as a notebook's does.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pool.submit(_draw_all, figures, {place: paths[place] for place in missing}).result()
     return paths
+
+
+def _draw_all(figures, paths):
+    with _Studio() as studio:
+        for (name, theme), path in paths.items():
+            partial = path.with_suffix(".partial")
+            partial.write_text(studio.draw(name, figures[name], theme), encoding="utf8")
+            partial.replace(path)
 
 
 def chromium():

@@ -3,7 +3,7 @@
 const FRAME = 14, PATIENCE = 250;                        // ms: one frame's computing; how long a job may block a newer one
 const root = page && page.documentElement;
 const make = (tag, text, parent) => { const e = page.createElement(tag); if (text !== undefined) e.textContent = text; if (parent) parent.append(e); return e; };
-const words = text => String(text || "").replace(/<[^>]*>/g, " ").replace(/ +/g, " ").trim();
+const words = text => String(text || "").replace(/<[^>]*>/g, " ").trim();
 const title = ({ layout = {} }) => words(layout.title?.text ?? layout.title);
 const spec = el => JSON.parse(el.querySelector("script[type='application/json']").textContent);
 
@@ -18,21 +18,21 @@ const needPlotly = () => plotly ||= window.Plotly ? Promise.resolve() : new Prom
 
 /* The book's look. Colours of the roles (lib/figures.py) are lightened on a dark page. */
 const NIGHT = { "#0072b2": "#58b0e8", "#d55e00": "#ff8f4d", "#009e73": "#3ccb9f", "#cc79a7": "#e5a3c8", "#e69f00": "#f0b840", "#56b4e9": "#8accf4", "#767676": "#b4bcc4" };
-const tint = o => typeof o === "string" ? NIGHT[o.toLowerCase()] || o
-  : Array.isArray(o) ? (typeof o[0] === "number" || o.length > 999 ? o : o.map(tint))
-  : o && o.constructor === Object ? Object.fromEntries(Object.entries(o).map(([k, v]) => [k, tint(v)])) : o;
+const tint = (o, map) => typeof o === "string" ? map[o.toLowerCase()] || o
+  : Array.isArray(o) ? (typeof o[0] === "number" || o.length > 999 ? o : o.map(v => tint(v, map)))
+  : o && o.constructor === Object ? Object.fromEntries(Object.entries(o).map(([k, v]) => [k, tint(v, map)])) : o;
 const dress = (fig, night, narrow, css) => {
-  const { data, layout: { width, height, title, ...layout } } = { layout: {}, ...(night ? tint(fig) : fig) }, clear = "rgba(0,0,0,0)";
+  const map = night ? NIGHT : {}, clear = "rgba(0,0,0,0)";
+  const { data, layout: { width, height, title, ...layout } } = tint({ layout: {}, ...fig }, map);      // a copy: Plotly writes into it
   const rule = night ? "rgba(255,255,255," : "rgba(30,40,50,";
   const axis = { gridcolor: rule + ".1)", zerolinecolor: rule + ".28)", automargin: true, constrain: "domain", nticks: 6, showgrid: data.some(t => !t.z), title: { standoff: 8 } };
   const legend = { orientation: "h", x: 0, xanchor: "left", y: narrow ? -.2 : 1.02, yanchor: narrow ? "top" : "bottom", bgcolor: clear };
   const margin = narrow ? { l: 48, r: 8, t: 8, b: 44 } : { l: 64, r: 16, t: 16, b: 52 };
-  const map = [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }];
   const look = {
     paper_bgcolor: clear, plot_bgcolor: clear, font: { family: css.fontFamily, size: narrow ? 12 : 13, color: css.color }, hovermode: "closest",
-    colorway: Object.keys(NIGHT).slice(0, 6).map(c => night ? tint(c) : c), xaxis: axis, yaxis: axis, scene: { xaxis: axis, yaxis: axis, zaxis: axis }, legend, margin,
+    colorway: tint(Object.keys(NIGHT).slice(0, 6), map), xaxis: axis, yaxis: axis, scene: { xaxis: axis, yaxis: axis, zaxis: axis }, legend, margin,
   };
-  layout.template = { layout: look, data: { heatmap: map, contour: map } };
+  layout.template = { layout: look, data: { heatmap: [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }] } };
   layout.autosize = true;
   if (narrow) { layout.legend = { ...layout.legend, ...legend }; layout.margin = margin; }
   if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;                // a finger scrolls the page
@@ -86,7 +86,7 @@ const hydrate = async el => {
   const s = spec(el), controls = s.controls.map(c => control(c, form)), engines = {};
   const read = () => Object.fromEntries(controls.map(c => [c.name, c.read()]));
   const state = el.live = { values: read(), outputs: null, figure: null, ms: 0, drawMs: 0, draws: 0, ready: false, worker: false };
-  let job, last = 0, waiting, frame = 0, quiet, waiters = [], zoom = 1, narrow;
+  let job, last = 0, waiting, frame = 0, quiet, waiters = [], zoom = 1, narrow, moved;
 
   const progress = p => {
     bar.value = p;
@@ -155,9 +155,11 @@ const hydrate = async el => {
     state.draws++;
     clearTimeout(quiet);
     quiet = setTimeout(() => {
-      if (!el.classList.contains("live-stuck")) say.textContent = state.draws > 1 ? title(fig) || "The figure has changed." : "";
       if (numbers.open) table();
-      if (state.ready) try { history.replaceState(history.state, "", link()); } catch (e) { /* from disk, some browsers forbid it */ }
+      if (!moved) return;
+      say.textContent = title(fig) || "Changed.";
+      keep(link());
+      moved = false;
     }, 400);
   };
 
@@ -182,17 +184,19 @@ const hydrate = async el => {
     for (const c of controls) { const k = el.id + "." + c.name; c.read() === c.value ? url.searchParams.delete(k) : url.searchParams.set(k, c.read()); }
     return url;
   };
+  const keep = url => { try { history.replaceState(history.state, "", url); } catch (e) { /* from disk, some browsers forbid it */ } };
   const share = async button => {
     const url = link();
     url.hash = el.id;
     let done = "Link copied";
-    try { await navigator.clipboard.writeText(url); } catch (e) { done = "It is in the address bar"; location.replace(url.hash); }
+    try { await navigator.clipboard.writeText(url); } catch (e) { done = "It is in the address bar"; keep(url); }
     say.textContent = button.textContent = done;
     setTimeout(() => { button.textContent = "Copy link"; }, 3e3);
   };
 
-  const change = () => { controls.forEach(c => c.label()); frame ||= requestAnimationFrame(start); };
+  const change = () => { moved = true; controls.forEach(c => c.label()); frame ||= requestAnimationFrame(start); };
   const settle = () => { change(); return new Promise(ok => waiters.push(ok)); };
+  state.link = link;
   state.set = values => { for (const c of controls) if (c.name in values) c.write(values[c.name]); return settle(); };
   form.addEventListener("input", change);
   form.addEventListener("submit", e => e.preventDefault());
@@ -242,7 +246,7 @@ const still = async (s, theme, width, css) => {
 };
 
 if (page) {
-  window.live = Object.assign(window.live || {}, { load, lattice, fill, format, hydrate, still, dress, needPlotly });
+  window.live = { load, lattice, fill, format, hydrate, still, dress, needPlotly };
   let turn = Promise.resolve();                          // one by one, so that the page answers in between
   const begin = () => {
     const near = new IntersectionObserver(seen => {

@@ -1,4 +1,4 @@
-"""Record a figure, find out which of its leaves follow the controls, and prove that the page will show what Python shows.
+"""Record a figure, find which of its leaves follow the controls, and prove that the page will show what Python shows.
 
 The author does not declare outputs. While the figure function runs once under the recorder, :class:`_Escape` watches
 tensors that depend on a control leave torch, into Plotly or into a text. A leaf of the figure that changes between
@@ -57,12 +57,16 @@ class _Escape(TorchFunctionMode):
                 "use torch.where, or a Choice instead of a Slider"
             )
         if tensor.is_complex():
-            raise NotLive(f"a complex tensor is shown at {author_line()}: show its real part, imaginary part or modulus")
+            raise NotLive(
+                f"a complex tensor is shown at {author_line()}: show its real part, imaginary part or modulus"
+            )
         number = len(self.tensors)
         self.tensors.append(tensor.detach())
         if func is _T.__format__:
             if tensor.dim():
-                raise NotLive(f"a text formats a tensor of shape {tuple(tensor.shape)} at {author_line()}: format one number")
+                raise NotLive(
+                    f"a text formats a tensor of shape {tuple(tensor.shape)} at {author_line()}: format one number"
+                )
             return f"\u29fc{number}\u2502{args[1]}\u29fd"
         values = np.array(tensor.detach().resolve_conj().resolve_neg().numpy())  # a copy, unseen by the recorder
         if func in (_T.item, _T.__float__):
@@ -172,8 +176,10 @@ def _bindings(template: dict, tensors: list, cases: list, name: str) -> list[dic
                 break
         else:
             where = "".join(f"[{key!r}]" for key in path)
-            raise NotLive(f"{name}: figure{where} changes with the sliders but was not computed by torch from them: "
-                          "do its arithmetic in torch, not in numpy or Python")
+            raise NotLive(
+                f"{name}: figure{where} changes with the sliders but was not computed by torch from them: "
+                "do its arithmetic in torch, not in numpy or Python"
+            )
     return binds
 
 

@@ -55,8 +55,10 @@ def _integers(index: torch.Tensor):
 
 def _refuse_live_masks(r, indices) -> None:
     if any(i is not None and i.dtype in (torch.bool, torch.uint8) and r.is_live(i) for i in indices):
-        raise NotLive(f"a mask that depends on a slider selects elements at {author_line()}: their number could change; "
-                      "use torch.where")
+        raise NotLive(
+            f"a mask that depends on a slider selects elements at {author_line()}: their number could change; "
+            "use torch.where"
+        )
 
 
 def _blocks(x: torch.Tensor) -> list[torch.Tensor]:

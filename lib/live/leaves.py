@@ -109,7 +109,8 @@ def differ(got, want, who: str, path: str = "figure") -> None:
         equal = got == want
     if not equal:
         raise NotLive(
-            f"{who}: {path} would not follow the sliders on the page: Python made {_short(want)}, the page {_short(got)}. "
+            f"{who}: {path} would not follow the sliders on the page: Python made {_short(want)}, "
+            f"the page {_short(got)}. "
             "A branch, a loop length, a trace or a text depends on a slider outside torch: use torch.where or a Choice"
         )
 

@@ -75,7 +75,9 @@ def _factor(r, a: torch.Tensor, lu: torch.Tensor, pivots: torch.Tensor) -> None:
 def _solve(r, lu, pivots, b, out, adjoint=0) -> None:
     batch = tuple(out.shape[:-2])
     r.kernel(
-        "lu_solve", len(batch), [out],
+        "lu_solve",
+        len(batch),
+        [out],
         [lu.expand(*batch, *lu.shape[-2:]), pivots.expand(*batch, pivots.shape[-1]), b.expand(*batch, *b.shape[-2:])],
         (int(adjoint),),
     )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .fold import Loop, Step, fold
+from .fold import Step, fold
 from .operations import KERNELS, POINTWISE, REDUCE, SCAN
 from .random import uniform_bits
 from .trace import Buffer, Instruction, Recorder
@@ -238,8 +238,9 @@ def replay(program: dict[str, Any], settings: dict[str, float]) -> list[torch.Te
     for signature, offsets in steps_of(program["steps"]):
         op, params, layout = program["signatures"][signature]
         _run(op, params, [(memory[kind], offset, strides) for (kind, *strides), offset in zip(layout, offsets)])
-    return [torch.as_strided(memory[k], shape, strides, offset).clone() for k, offset, shape, strides in
-            program["outputs"]]
+    return [
+        torch.as_strided(memory[k], shape, strides, offset).clone() for k, offset, shape, strides in program["outputs"]
+    ]
 
 
 def _run(op: str, params: list, operands: list) -> None:

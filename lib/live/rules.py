@@ -332,7 +332,9 @@ def _variance(r, func, x, dim=None, unbiased=None, keepdim=False, *, correction=
     count = math.prod(x.shape[d] for d in dims)
     with r:
         mean = x.mean(dims, keepdim=True)
-        spread = ((x - mean) ** 2).sum(dims, keepdim=keepdim) / max(count - (1 if correction is None else correction), 0)
+        spread = ((x - mean) ** 2).sum(dims, keepdim=keepdim) / max(
+            count - (1 if correction is None else correction), 0
+        )
         spread = torch.sqrt(spread) if name.startswith("std") else spread
         if not name.endswith("_mean"):
             return spread

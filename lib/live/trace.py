@@ -256,17 +256,21 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _step(self, func, name: str, args, kwargs):
-        # given a generator the draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded ones)
+        # With a generator a draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded ones).
         ours = func.namespace == "live" or name in ("uniform_", "normal_")
         if name.rstrip("_") in _RANDOM and kwargs.get("generator") is None and not ours:
-            raise NotLive(f"torch's random numbers cannot be redrawn on the page (torch.{name}) at {author_line()}: "
-                          "use lib.live.uniform or lib.live.normal with a seed")
+            raise NotLive(
+                f"torch's random numbers cannot be redrawn on the page (torch.{name}) at {author_line()}: "
+                "use lib.live.uniform or lib.live.normal with a seed"
+            )
         tensors = _tensors((args, kwargs))
         if not any(map(self.is_live, tensors)) or name in _SHAPE_ONLY:
             return func(*args, **kwargs)
         if name in _ASKS_FOR_VALUES:
-            raise NotLive(f"a Python decision or a shape depends on a slider (torch.{name}) at {author_line()}: "
-                          "use torch.where, or a Choice instead of a Slider")
+            raise NotLive(
+                f"a Python decision or a shape depends on a slider (torch.{name}) at {author_line()}: "
+                "use torch.where, or a Choice instead of a Slider"
+            )
         if (_is_view(func) or name in ("_unsafe_view", "_reshape_alias")) and name != "resolve_conj":
             return self._view(func, name, args, kwargs)
         if func._schema.is_mutable:
@@ -295,7 +299,7 @@ class Recorder(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         base = _ALIASES.get(name, name)
-        if base in POINTWISE and not name.startswith("bitwise_") or _is_logic(name, args):
+        if (base in POINTWISE and not name.startswith("bitwise_")) or _is_logic(name, args):
             out = func(*args, **kwargs)
             count = len(POINTWISE[base].operands)
             return self.pointwise(base, out, *[a for a in args if isinstance(a, torch.Tensor | int | float)][:count])
@@ -317,8 +321,10 @@ class Recorder(TorchDispatchMode):
         self._taken_apart = True
         if out is NotImplemented:
             numbers = " of complex numbers" if _has_complex((args, kwargs)) else ""
-            raise NotLive(f"the page cannot run torch.{name}{numbers}, used at {author_line()}: "
-                          "write it with other operations, add a row to lib/live/operations.py, or use grid=True")
+            raise NotLive(
+                f"the page cannot run torch.{name}{numbers}, used at {author_line()}: "
+                "write it with other operations, add a row to lib/live/operations.py, or use grid=True"
+            )
         return out
 
     def _in_place(self, func, name: str, args, kwargs):
@@ -394,8 +400,10 @@ def _has_complex(tree) -> bool:
 
 def _is_logic(name: str, args) -> bool:
     """Bitwise operations are logic on booleans; on integers the page has none."""
-    return name.startswith("bitwise_") and name in _ALIASES and all(
-        a.dtype == torch.bool if isinstance(a, torch.Tensor) else isinstance(a, bool) for a in args
+    return (
+        name.startswith("bitwise_")
+        and name in _ALIASES
+        and all(a.dtype == torch.bool if isinstance(a, torch.Tensor) else isinstance(a, bool) for a in args)
     )
 
 

@@ -37,7 +37,7 @@ def figures(chapter: str) -> dict:
     try:
         for cell in notebook.cells:
             if cell.cell_type == "code":
-                exec(compile(cell.source, f"{chapter}.md", "exec"), names)  # noqa: S102
+                exec(compile(cell.source, f"{chapter}.md", "exec"), names)
     finally:
         os.chdir(folder)
     return {value.name: value for value in names.values() if isinstance(value, Live)}
@@ -85,7 +85,10 @@ def test_page_equals_torch(browser, server, chapter):
                 for path, want in leaves(python):
                     got = at(shown, path)
                     if isinstance(want, str):
-                        assert got == want or re.sub(r"[\d.]+", "#", str(got)) == re.sub(r"[\d.]+", "#", want), (name, path)
+                        assert got == want or re.sub(r"[\d.]+", "#", str(got)) == re.sub(r"[\d.]+", "#", want), (
+                            name,
+                            path,
+                        )
                         continue
                     a, b = (np.array(v, dtype=float) for v in (got, want))
                     scale = np.nanmax(np.abs(b)) if b.size and np.isfinite(b).any() else 1.0

@@ -17,7 +17,7 @@ RUNTIME_BUDGET = 45_000
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_keeps_its_weight(browser, server, name):
-    """All bytes of a first visit, every figure awake, compressed as a host sends them (fonts are compressed already)."""
+    """All bytes of a first visit, every figure awake, compressed as a host sends them."""
     with visit(browser, server + name) as seen:
         bodies = {}
         seen.page.on("response", lambda r: bodies.setdefault(r.url.split("?")[0], r))

@@ -15,7 +15,28 @@ from lib.live.program import encode
 from tests.live.page_program import run
 
 AWKWARD = [
-    *(0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 3.7, -3.7, 1e-8, -1e-8, 30.0, -30.0, 7.0, -7.0, 0.1, 171.5),
+    *(
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        1.5,
+        -1.5,
+        2.5,
+        -2.5,
+        3.7,
+        -3.7,
+        1e-8,
+        -1e-8,
+        30.0,
+        -30.0,
+        7.0,
+        -7.0,
+        0.1,
+        171.5,
+    ),
     *(1e300, -1e300, 5e-324, 2.0**53, math.inf, -math.inf, math.nan),
 ]
 # torch leaves the sign of a zero to its vector unit here: what is asserted is the value

@@ -69,12 +69,14 @@ def _tables() -> str:
     lines += ["};", "const REDUCE={"]
     for name, row in REDUCE.items():
         lines.append(
-            f"{name}(A,a,q,n){{let s={row.start};for(let i=0;i<n;i++,a+=q){{const x=A[a];{row.update}}}return {row.finish}}},"
+            f"{name}(A,a,q,n){{let s={row.start};"
+            f"for(let i=0;i<n;i++,a+=q){{const x=A[a];{row.update}}}return {row.finish}}},"
         )
     lines += ["};", "const SCAN={"]
     for name, row in SCAN.items():
         lines.append(
-            f"{name}(n,O,o,p,A,a,q){{let s={row.start};for(let i=0;i<n;i++,o+=p,a+=q){{const x=A[a];{row.update};O[o]=s}}}},"
+            f"{name}(n,O,o,p,A,a,q){{let s={row.start};"
+            f"for(let i=0;i<n;i++,o+=p,a+=q){{const x=A[a];{row.update};O[o]=s}}}},"
         )
     results = ",".join(f"{name}:{count}" for name, count in KERNELS.items() if count > 1)
     lines += ["};", f"const RESULTS=new Proxy({{{results}}},{{get:(t,k)=>t[k]||1}});"]

@@ -1,0 +1,211 @@
+"""What binds a figure to its program: outputs found, proofs, and refusals with a reason."""
+
+from __future__ import annotations
+
+import copy
+import json
+import textwrap
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from lib.live import Choice, Seed, Slider, live, uniform
+from lib.live.bind import compile_figure
+from lib.live.errors import NotLive
+from lib.live.leaves import at, differ, leaves, plain, put
+from lib.live.program import replay
+
+A = Slider(0, 4, 1.0, label="A")
+LINE = torch.arange(5, dtype=torch.float64)
+
+
+def variant(function, **chosen):
+    return compile_figure(function, {"a": A}, chosen)
+
+
+def test_outputs_are_found_wherever_they_go():
+    def figure(a):
+        y = LINE * a
+        made = go.Figure(layout={"title": f"sum {y.sum():.2f}, last {y[-1]:+.1e}"}).add_scatter(x=LINE, y=y)
+        made.add_vline(x=float(a))
+        made.add_heatmap(z=torch.outer(y, LINE))
+        made.add_annotation(text="fixed", x=0, y=y.mean().item())
+        return made
+
+    made = variant(figure)
+    paths = {json.dumps(bind["path"]) for bind in made["binds"]}
+    assert json.dumps(["data", 0, "y"]) in paths and json.dumps(["data", 1, "z"]) in paths
+    assert json.dumps(["data", 0, "x"]) not in paths  # does not change: stays in the template
+    assert json.dumps(["layout", "shapes", 0, "x0"]) in paths
+    title = next(bind for bind in made["binds"] if bind["path"] == ["layout", "title", "text"])
+    assert [t if isinstance(t, str) else t[1] for t in title["text"]] == ["sum ", ".2f", ", last ", "+.1e", ""]
+    outs = replay(made["program"], {"a": 2.5})
+    y = next(bind for bind in made["binds"] if bind["path"] == ["data", 0, "y"])
+    np.testing.assert_allclose(outs[y["out"]], LINE * 2.5)
+
+
+def test_only_what_is_shown_stays_in_the_program():
+    def figure(a):
+        torch.linalg.solve(torch.eye(5, dtype=torch.float64) + a, LINE)  # nobody looks at it
+        return go.Figure().add_scatter(y=LINE * a)
+
+    assert [s[0] for s in variant(figure)["program"]["signatures"]] == ["mul"]
+
+
+def colour(a):
+    return go.Figure().add_scatter(y=LINE * a, line_color="red" if float(a) > 2 else "blue")
+
+
+def branch(a):
+    return go.Figure().add_scatter(y=LINE * (a if a > 2 else 1))
+
+
+def outside_torch(a):
+    return go.Figure().add_scatter(y=(LINE * a).numpy() ** 2)
+
+
+def more_traces(a):
+    made = go.Figure().add_scatter(y=LINE * a)
+    return made.add_scatter(y=[1, 2]) if float(a) > 2 else made
+
+
+def length(a):
+    return go.Figure().add_scatter(y=torch.arange(int(a)))
+
+
+def drawn(a):
+    return go.Figure().add_scatter(y=torch.rand(5) * a)
+
+
+def complex_numbers(a):
+    return go.Figure().add_scatter(y=torch.exp(1j * a * LINE))
+
+
+def loop_length(a):
+    y, i = LINE * a, 0
+    while y.sum() > i:
+        i += 1
+    return go.Figure().add_scatter(y=y * i)
+
+
+def words(a):
+    return go.Figure(layout={"title": "large" if float(a) > 2 else "small"}).add_scatter(y=LINE * a)
+
+
+def vector_in_text(a):
+    return go.Figure(layout={"title": f"{LINE * a:.2f}"}).add_scatter(y=LINE * a)
+
+
+REFUSED = {
+    colour: "line.color would not follow",
+    branch: "__bool__",
+    outside_torch: "not computed by torch",
+    more_traces: "figure.data would not follow",
+    length: "__int__",
+    drawn: "lib.live.uniform",
+    complex_numbers: "complex",
+    loop_length: "__bool__",
+    words: "title",
+    vector_in_text: "format one number",
+}
+
+
+@pytest.mark.parametrize("function", REFUSED, ids=lambda f: f.__name__)
+def test_what_the_page_could_not_follow_is_refused(function):
+    with pytest.raises(NotLive) as refused:
+        variant(function)
+    assert REFUSED[function] in str(refused.value)
+    assert "test_bind.py:" in str(refused.value)
+
+
+def test_not_returning_a_figure_is_refused():
+    with pytest.raises(NotLive, match=r"must return a plotly\.graph_objects\.Figure, got dict"):
+        variant(lambda a: {"y": a})
+
+
+def test_a_refusal_in_a_chapter_names_the_chapters_line(tmp_path, monkeypatch):
+    """A cell is compiled under a temporary name; the message points into the chapter."""
+    import linecache
+
+    cell = textwrap.dedent("""\
+        def figure(a):
+            y = torch.ones(3) * a
+            if y.sum() > 1:
+                y = y + 1
+            return go.Figure().add_scatter(y=y)
+        """)
+    (tmp_path / "chapter.md").write_text(f"# Title\n\ntext\n\n```{{code-cell}}\n{cell}```\n", encoding="utf8")
+    monkeypatch.chdir(tmp_path)
+    name = "/tmp/ipykernel_1/123.py"
+    linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
+    names = {"torch": torch, "go": go}
+    exec(compile(cell, name, "exec"), names)
+    with pytest.raises(NotLive, match=r"chapter\.md:8: if y\.sum\(\) > 1"):
+        variant(names["figure"])
+
+
+def test_choices_and_seeds():
+    @live(n=Choice((3, 5)), seed=Seed(2), a=A)
+    def figure(n, seed, a):
+        """Points."""
+        return go.Figure().add_scatter(y=a * uniform(seed, n))
+
+    spec = figure.spec()
+    assert set(spec["variants"]) == {"3", "5"}
+    for n in (3, 5):
+        made = spec["variants"][str(n)]
+        outs = replay(made["program"], {"seed": 7, "a": 2.0})
+        np.testing.assert_array_equal(outs[0], plain(figure(n=n, seed=7, a=2.0))["data"][0]["y"])
+
+
+def test_two_recordings_are_identical():
+    def figure(a):
+        return go.Figure(layout={"title": f"{a:.2f}"}).add_scatter(y=torch.linalg.matrix_power(torch.eye(3) * a, 5)[0])
+
+    assert json.dumps(variant(figure)) == json.dumps(variant(figure))
+
+
+# -- plain figures and their leaves --------------------------------------------------------------------------------
+def test_plain_unpacks_arrays():
+    made = plain(go.Figure().add_heatmap(z=np.arange(6.0).reshape(2, 3)).add_scatter(y=np.arange(3)))
+    assert made["data"][0]["z"] == [[0, 1, 2], [3, 4, 5]] and made["data"][1]["y"] == [0, 1, 2]
+    assert "template" not in made["layout"]
+
+
+def test_leaves_are_texts_numbers_and_arrays():
+    found = {
+        tuple(path): value for path, value in leaves({"a": [1, 2], "b": {"c": "x", "d": True, "e": 3}, "f": ["y"]})
+    }
+    assert found == {("a",): [1, 2], ("b", "c"): "x", ("b", "e"): 3, ("f", 0): "y"}
+
+
+FIGURE = {"data": [{"y": [1.0, 2.0], "name": "n 1.00"}], "layout": {"title": "mean 1.50", "show": True}}
+
+
+def test_equal_figures_do_not_differ():
+    differ(copy.deepcopy(FIGURE), FIGURE, "f")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (["data", 0, "y"], [1.0, 2.1], r"figure\.data\[0\]\.y"),
+        (["data", 0, "y"], [1.0], "y"),
+        (["data", 0, "name"], "m 1.00", "name"),
+        (["layout", "title"], "mean 1.60", "title"),
+        (["layout", "show"], False, "show"),
+        (["data"], [], "data"),
+    ],
+)
+def test_a_difference_is_named(path, value, named):
+    other = copy.deepcopy(FIGURE)
+    put(other, path, value)
+    with pytest.raises(NotLive, match=named):
+        differ(other, FIGURE, "f")
+
+
+def test_at_of_a_missing_path_is_none():
+    assert at(FIGURE, ["data", 3, "y"]) is None
+    assert at(FIGURE, ["data", 0, "y"]) == [1.0, 2.0]

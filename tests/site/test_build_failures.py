@@ -25,8 +25,8 @@ def book(tmp_path):
     (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
     (tmp_path / "book/_static").mkdir(parents=True)
-    for name in ("favicon.svg", "logo.svg", "book.css", "book.js"):
-        (tmp_path / "book/_static" / name).write_bytes((ROOT / "book/_static" / name).read_bytes())
+    for path in (ROOT / "book/_static").glob("*.*"):
+        (tmp_path / "book/_static" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "book/references.bib").write_text("")
 
     def build(text):

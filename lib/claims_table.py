@@ -1,18 +1,33 @@
 """How claims and their outcomes look: a table for the page, Markdown and plain text for everything else."""
 
 import html as escaping
+import math
 import re
 
-__all__ = ["badge", "html", "markdown", "number", "plain", "prose", "tolerance_text", "value_text"]
+__all__ = [
+    "badge",
+    "digits_of",
+    "html",
+    "markdown",
+    "number",
+    "plain",
+    "prose",
+    "stated_html",
+    "stated_text",
+    "tolerance_text",
+    "value_text",
+]
 
 MARKS = {"reproduced": "✓", "partly": "◐", "contradicted": "✗", "out of reach here": "⋯", "reconstructed": "≈"}
 DIAMOND = '<span class="claim-paper" style="color:#CC79A7" aria-hidden="true">◆</span> '
+ORIGINS = {"paper": "", "cited": "from a cited source", "reconstructed": "expected of the reconstruction"}
+SMALL = '<br><small class="claim-note">{}</small>'
 PENDING = "not checked yet"
 HEADINGS = ("Claim", "Where", "Paper", "Ours", "Tolerance", "Verdict")
 
 
-def number(value):
-    """Write a number with six significant digits, or true/false as yes/no.
+def number(value, digits=6):
+    """Write a number with that many significant digits, or true/false as yes/no.
 
     Examples
     --------
@@ -21,10 +36,30 @@ def number(value):
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}"
+    return f"{value:.{digits}g}"
 
 
-def value_text(value, unit=""):
+def digits_of(claim):
+    """Significant digits needed to see whether a claim's tolerance is met: from 6 to 12.
+
+    Examples
+    --------
+    >>> from lib.claims import Claim
+    >>> digits_of(Claim("demo", "a", "b", "c", 1.1321736, tolerance=("abs", 5e-8)))
+    9
+    """
+    if claim.tolerance is None:
+        return 6
+    mode, size = claim.tolerance
+    if size == 0:
+        return 12
+    entries = claim.value if isinstance(claim.value, tuple) else (claim.value,)
+    parts = [1 / size if mode == "rel" else abs(entry) / size for entry in entries]
+    finite = [part for part in parts if 0 < part < math.inf]
+    return min(12, max([6, *(math.ceil(math.log10(part)) + 1 for part in finite)]))
+
+
+def value_text(value, unit="", digits=6):
     """Write a claim's value or a measurement with its unit.
 
     Examples
@@ -36,8 +71,27 @@ def value_text(value, unit=""):
         return "no number given"
     if isinstance(value, str):
         return value
-    written = ", ".join(number(entry) for entry in value) if isinstance(value, (tuple, list)) else number(value)
+    entries = value if isinstance(value, (tuple, list)) else (value,)
+    written = ", ".join(number(entry, digits) for entry in entries)
     return f"{written} {unit}" if unit else written
+
+
+def stated_text(claim):
+    """Write what a claim states, and whose number it is if not the paper's own.
+
+    Returns
+    -------
+    text, origin : str
+        Origin is empty for the paper's own number, the only one that carries the diamond.
+
+    Examples
+    --------
+    >>> from lib.claims import Claim
+    >>> stated_text(Claim("demo", "a", "b", "c", 2.0, tolerance=("abs", 0.1), kind="reconstructed"))
+    ('2', 'expected of the reconstruction')
+    """
+    text = value_text(claim.value, claim.unit, digits_of(claim))
+    return text, "" if claim.value is None else ORIGINS[claim.kind]
 
 
 def tolerance_text(claim):
@@ -95,14 +149,30 @@ def _ours(claim, outcome):
     context = outcome.elsewhere.circumstances() if outcome.elsewhere else ""
     if not context and outcome.seconds is not None:
         context = f"{outcome.seconds:.2g} s"
-    return value_text(outcome.measured, claim.unit), context
+    return value_text(outcome.measured, claim.unit, digits_of(claim)), context
 
 
 def _notes(claim, outcome):
     notes = [claim.note, outcome.note if outcome else ""]
-    if claim.kind == "cited":
-        notes.insert(0, "From a source the paper cites.")
     return " ".join(note for note in notes if note)
+
+
+def stated_html(claim):
+    """Write what a claim states as HTML; a diamond marks the paper's own number.
+
+    Parameters
+    ----------
+    claim : lib.claims.Claim
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    text, origin = stated_text(claim)
+    if origin:
+        return escaping.escape(text) + SMALL.format(origin)
+    return (DIAMOND if claim.value is not None else "") + escaping.escape(text)
 
 
 def html(rows, anchors=False):
@@ -124,15 +194,13 @@ def html(rows, anchors=False):
     for claim, outcome in rows:
         ours, context = _ours(claim, outcome)
         notes = _notes(claim, outcome)
-        small = '<br><small class="claim-note">{}</small>'
         anchor = f' id="claim-{escaping.escape(claim.id)}"' if anchors else ""
-        diamond = "" if claim.value is None else DIAMOND
         cells.append(
             f"<tr{anchor}>"
-            f'<th scope="row">{prose(claim.statement)}{small.format(prose(notes)) if notes else ""}</th>'
+            f'<th scope="row">{prose(claim.statement)}{SMALL.format(prose(notes)) if notes else ""}</th>'
             f"<td>{prose(claim.where)}</td>"
-            f"<td>{diamond}{escaping.escape(value_text(claim.value, claim.unit))}</td>"
-            f"<td>{escaping.escape(ours)}{small.format(escaping.escape(context)) if context else ''}</td>"
+            f"<td>{stated_html(claim)}</td>"
+            f"<td>{escaping.escape(ours)}{SMALL.format(escaping.escape(context)) if context else ''}</td>"
             f"<td>{escaping.escape(tolerance_text(claim))}</td>"
             f"<td>{badge(outcome.verdict if outcome else None)}</td></tr>"
         )
@@ -186,10 +254,12 @@ def _texts(rows):
     for claim, outcome in rows:
         ours, context = _ours(claim, outcome)
         notes = _notes(claim, outcome)
+        text, origin = stated_text(claim)
+        stated = f"{text} ({origin})" if origin else text if claim.value is None else f"◆ {text}"
         yield (
             f"{claim.statement} ({notes})" if notes else claim.statement,
             claim.where,
-            value_text(claim.value, claim.unit) if claim.value is None else f"◆ {value_text(claim.value, claim.unit)}",
+            stated,
             f"{ours} ({context})" if context else ours,
             tolerance_text(claim),
             outcome.verdict if outcome else PENDING,

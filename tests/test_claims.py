@@ -367,7 +367,7 @@ def test_the_table_shows_every_claim_in_every_form():
         for words in (
             "golden system",
             "Table 1",
-            "1.61803 per year",
+            "1.618034 per year",
             "12 of 12 cultures",
             "NVIDIA H100",
             "not measured",
@@ -375,10 +375,30 @@ def test_the_table_shows_every_claim_in_every_form():
             assert words in form
         for verdict in (REPRODUCED, PARTLY, OUT_OF_REACH, RECONSTRUCTED):
             assert verdict in form
-    assert bundle["text/html"].count("◆") == 6  # every claim but the one without a number
+    for form in bundle.values():
+        assert form.count("◆") == 5  # the paper's own numbers: not the missing one, not the reconstructed one
+        assert "expected of the reconstruction" in form
     assert 'id="claim-growth-factor"' in bundle["text/html"]
     assert "<code>well</code>" in bundle["text/html"]
     assert "no number given" in bundle["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("value", "tolerance", "digits"),
+    [
+        (2.0, ("abs", 0.5), 6),
+        (542.9, ("abs", 5e-8), 12),
+        (1.1321736, ("abs", 5e-8), 9),
+        (2.0, ("rel", 1e-8), 9),
+        (2.0, ("abs", 0.0), 12),
+        (0.0, ("abs", 0.1), 6),
+        (math.inf, ("abs", 0.1), 6),
+        ((1.0, 1000.0), ("abs", 1e-5), 9),
+        (True, None, 6),
+    ],
+)
+def test_enough_digits_are_shown_to_see_the_tolerance(value, tolerance, digits):
+    assert claims_table.digits_of(replace(NUMBER, value=value, tolerance=tolerance)) == digits
 
 
 def test_a_single_check_gives_no_anchor_so_that_ids_stay_unique():

@@ -73,16 +73,17 @@ def _cell(content, key=None):
 def _row(app, page, row):
     claim, record = row["claim"], row["record"]
     link = html.escape(app.builder.get_relative_uri(page, row["docname"]))
-    small = '<br><small class="claim-note">{}</small>'
-    ours = claims_table.value_text(record["measured"], claim.unit) if record["measured"] is not None else "not measured"
+    small = claims_table.SMALL
+    ours = "not measured"
+    if record["measured"] is not None:
+        ours = claims_table.value_text(record["measured"], claim.unit, claims_table.digits_of(claim))
     ours = html.escape(ours) + (small.format(html.escape(record["elsewhere"])) if record["elsewhere"] else "")
     seconds = record["seconds"]
     first = claim.value[0] if isinstance(claim.value, tuple) else claim.value
     mine = record["measured"][0] if isinstance(record["measured"], list) else record["measured"]
-    diamond = "" if claim.value is None else claims_table.DIAMOND
     notes = " ".join(note for note in (claim.note, record["note"]) if note)
     statement = claims_table.prose(claim.statement) + (small.format(claims_table.prose(notes)) if notes else "")
-    paper = diamond + html.escape(claims_table.value_text(claim.value, claim.unit))
+    paper = claims_table.stated_html(claim)
     if claim.tolerance is not None:
         paper += small.format(html.escape(claims_table.tolerance_text(claim)))
     return (

@@ -106,9 +106,8 @@ def main() -> int:
     print(f"Chromium {version}, {platform.machine()}, runtime {size:.1f} kB (budget {RUNTIME_KB:.0f})")
     head = ["program kB", "all variants kB", "compressed kB", "compute ms", "plotly ms", "frame ms"]
     for entry in report:
-        print(
-            f"\n{entry['page']}: {entry['page kB without Plotly']:.0f} kB compressed without Plotly (budget {PAGE_KB:.0f})"
-        )
+        weight = entry["page kB without Plotly"]
+        print(f"\n{entry['page']}: {weight:.0f} kB compressed without Plotly (budget {PAGE_KB:.0f})")
         print(f"  {'figure':24}" + "".join(f"{h:>16}" for h in head) + "  where")
         if weight > PAGE_KB:
             broken.append(f"{entry['page']}: {weight:.0f} kB")

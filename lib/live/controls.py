@@ -263,7 +263,9 @@ class Choice:
         object.__setattr__(self, "options", tuple(self.options))
         for option in self.options:
             if isinstance(option, bool) or not isinstance(option, (str, int, float)):
-                raise ValueError(f"{owner}: an option must be str, int or float (for yes or no: Toggle), got {option!r}")
+                raise ValueError(
+                    f"{owner}: an option must be str, int or float (for yes or no: Toggle), got {option!r}"
+                )
             if isinstance(option, str) and (not option.strip() or "|" in option):
                 raise ValueError(f"{owner}: an option must have a name without '|', got {option!r}")
         if len(self.options) < 2 or len({str(option) for option in self.options}) < len(self.options):

@@ -108,7 +108,9 @@ class Live:
         """The docstring: caption and accessible name."""
         text = inspect.getdoc(self.function)
         if not text:
-            raise ValueError(f"{self.name}: write a docstring, it is the figure's caption and its name for screen readers")
+            raise ValueError(
+                f"{self.name}: write a docstring, it is the figure's caption and its name for screen readers"
+            )
         return text
 
     @property
@@ -176,8 +178,8 @@ class Live:
             size = len(json.dumps(spec))
             if size > LARGEST_SPEC:
                 raise ValueError(
-                    f"{self.name}: {size:,} characters for the page, at most {LARGEST_SPEC:,}: draw random numbers with "
-                    "lib.live.uniform or normal, show fewer points, or offer fewer options"
+                    f"{self.name}: {size:,} characters for the page, at most {LARGEST_SPEC:,}: draw random numbers "
+                    "with lib.live.uniform or normal, show fewer points, or offer fewer options"
                 )
             self._spec = spec
         return self._spec

@@ -103,7 +103,9 @@ def _numbers(name, path, column):
     try:
         numbers = np.asarray(column, dtype=float)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: {_spell(path)} changes its shape with the sliders: a grid needs one shape") from error
+        raise ValueError(
+            f"{name}: {_spell(path)} changes its shape with the sliders: a grid needs one shape"
+        ) from error
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name}: {_spell(path)} holds NaN or infinity, which a grid cannot interpolate")
     return numbers

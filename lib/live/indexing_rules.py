@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from .errors import NotLive, author_line
-from .rules import _in_place, copy_into, rule
+from .rules import copy_into, in_place, rule
 from .trace import Operand
 
 __all__: list[str] = []
@@ -142,7 +142,7 @@ def _index_put(r, target, indices, values, accumulate):
     return target
 
 
-@_in_place("index_put_", "_index_put_impl_", "_unsafe_index_put_")
+@in_place("index_put_", "_index_put_impl_", "_unsafe_index_put_")
 def _index_put_in_place(r, func, target, indices, values, accumulate=False, *unsafe, **named):
     r.revive(target)
     return _index_put(r, target, indices, values, accumulate)

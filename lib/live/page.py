@@ -20,6 +20,7 @@ from lib.live.markup import inline_markup, json_script
 
 __all__ = ["controls_html", "document", "figure_html", "frame", "still_name"]
 
+COLAB_LINK = '<a href="live-colab:">run this chapter in Colab</a>'  # the site's build fills in the address
 HEIGHT = 400  # pixels, when the figure does not say
 
 
@@ -84,9 +85,13 @@ def figure_html(live):
 <div class="live-plot">{pictures}</div>
 </div>
 <p class="live-say" role="status"></p>
-<noscript><p class="live-note">This is a still picture. Turn on JavaScript to move the controls, or <a href="live-colab:">run this chapter in Colab</a>.</p></noscript>
+<noscript><p class="live-note">This is a still picture. Turn on JavaScript to move the controls, or
+{COLAB_LINK}.</p></noscript>
 <figcaption id="{owner}-caption">{caption}</figcaption>
-<div class="live-foot"><button type="button" data-do="reset" disabled>Reset</button><button type="button" data-do="share" disabled>Copy link</button></div>
+<div class="live-foot">
+<button type="button" data-do="reset" disabled>Reset</button>
+<button type="button" data-do="share" disabled>Copy link</button>
+</div>
 <details class="live-numbers"><summary>Numbers in this figure</summary>
 <button type="button" data-do="csv" disabled>Download CSV</button>
 <div class="live-scroll" tabindex="0" role="region" aria-label="Numbers in this figure"><table></table></div>
@@ -142,8 +147,9 @@ def _seed(live, name, control):
     owner = f"live-{live.name}-{name}"
     return (
         f'<div class="live-control"><label for="{owner}">{_label(name, control)}</label>'
-        f'<span class="live-draw"><input type="number" id="{owner}" name="{name}" min="0" max="{control.largest}" step="1" '
-        f'inputmode="numeric" value="{control.value}"><button type="button" data-draw="{name}">New draw</button></span></div>'
+        f'<span class="live-draw"><input type="number" id="{owner}" name="{name}" inputmode="numeric" '
+        f'min="0" max="{control.largest}" step="1" value="{control.value}">'
+        f'<button type="button" data-draw="{name}">New draw</button></span></div>'
     )
 
 
@@ -173,7 +179,7 @@ def document(live):
     """
     plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf8")
     card = re.sub(r"<img [^>]*>", "", figure_html(live))
-    card = card.replace('<a href="live-colab:">run this chapter in Colab</a>', "run this chapter in Colab")
+    card = card.replace(COLAB_LINK, "run its chapter in Colab")
     scripts = "".join(f"<script>{_script(text)}</script>" for text in (plotly, runtime.source(minify=False)))
     return (
         f'<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">'

@@ -23,7 +23,13 @@ WIDTH = 720  # pixels: the width of the book's text
 _CARD = re.compile(r'<figure class="live"[^>]*data-still="([0-9a-f]{16})".*?</figure>', re.DOTALL)
 _SPEC = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 _INK = {"light": "#1f262d", "dark": "#e2e5e7"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 
@@ -77,7 +83,7 @@ def draw(figures, folder):
     paths = {(name, theme): folder / f"{name}-{theme}.svg" for name in figures for theme in THEMES}
     missing = [place for place, path in paths.items() if not path.is_file()]
     if missing:
-        # A thread of its own: Playwright's plain interface refuses a thread that runs an event loop, as a notebook's does.
+        # A thread of its own: Playwright's plain interface refuses one that runs an event loop, as a notebook's does.
         with ThreadPoolExecutor(max_workers=1) as pool:
             pool.submit(_draw_all, figures, {place: paths[place] for place in missing}).result()
     return paths

@@ -256,7 +256,7 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _step(self, func, name: str, args, kwargs):
-        # With a generator a draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded ones).
+        # With a generator a draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded).
         ours = func.namespace == "live" or name in ("uniform_", "normal_")
         if name.rstrip("_") in _RANDOM and kwargs.get("generator") is None and not ours:
             raise NotLive(

@@ -38,7 +38,9 @@ def build(live):
     first = live()
     smooth = time.perf_counter() - began < SMOOTH
     shown = go.FigureWidget(first)
-    controls = {name: _MAKERS[control.kind](ipywidgets, name, control, smooth) for name, control in live.controls.items()}
+    controls = {
+        name: _MAKERS[control.kind](ipywidgets, name, control, smooth) for name, control in live.controls.items()
+    }
     say = ipywidgets.HTML()
     busy = False
 
@@ -119,7 +121,12 @@ def _described(name, control):
 
 
 def _slider(ipywidgets, name, control, smooth):
-    common = {"description": _described(name, control), "continuous_update": smooth, "style": _STYLE, "layout": {"width": "32em"}}
+    common = {
+        "description": _described(name, control),
+        "continuous_update": smooth,
+        "style": _STYLE,
+        "layout": {"width": "32em"},
+    }
     if control.log:
         # The positions of the page, with exact ends and default; FloatLogSlider would round them.
         settings = [control.at(position) for position in range(control.count + 1)]
@@ -132,7 +139,9 @@ def _slider(ipywidgets, name, control, smooth):
 
 def _choice(ipywidgets, name, control, smooth):
     options = [(str(option), option) for option in control.options]
-    return ipywidgets.Dropdown(options=options, value=control.value, description=_described(name, control), style=_STYLE)
+    return ipywidgets.Dropdown(
+        options=options, value=control.value, description=_described(name, control), style=_STYLE
+    )
 
 
 def _toggle(ipywidgets, name, control, smooth):

@@ -22,7 +22,7 @@ def run(page, program: dict, settings: dict) -> list[np.ndarray]:
 
 
 def agree(page, function, settings: dict, others: list[dict], rtol: float = 1e-9, atol: float = 1e-11) -> dict:
-    """Record ``function`` at ``settings``; there and elsewhere torch, replay and page must agree. Returns the program."""
+    """Record ``function`` at ``settings``; there and elsewhere torch, replay and page must agree."""
     recorder, inputs, out = record(function, settings)
     outs = list(out) if isinstance(out, tuple | list) else [out]
     program = pack(recorder, inputs, outs)

@@ -23,14 +23,14 @@ const tint = (o, map) => typeof o === "string" ? map[o.toLowerCase()] || o
   : o && o.constructor === Object ? Object.fromEntries(Object.entries(o).map(([k, v]) => [k, tint(v, map)])) : o;
 const dress = (fig, night, narrow, css) => {
   const map = night ? NIGHT : {}, clear = "rgba(0,0,0,0)";
-  const { data, layout: { width, height, title, ...layout } } = tint({ layout: {}, ...fig }, map);      // a copy: Plotly writes into it
+  const { data, layout: { width, height, ...layout } } = tint({ layout: {}, ...fig }, map);      // a copy: Plotly writes into it
   const rule = night ? "rgba(255,255,255," : "rgba(30,40,50,";
   const axis = { gridcolor: rule + ".1)", zerolinecolor: rule + ".28)", automargin: true, constrain: "domain", nticks: 6, showgrid: data.some(t => !t.z), title: { standoff: 8 } };
   const legend = { orientation: "h", x: 0, xanchor: "left", y: narrow ? -.2 : 1.02, yanchor: narrow ? "top" : "bottom", bgcolor: clear };
   const margin = narrow ? { l: 48, r: 8, t: 8, b: 44 } : { l: 64, r: 16, t: 16, b: 52 };
   const look = {
     paper_bgcolor: clear, plot_bgcolor: clear, font: { family: css.fontFamily, size: narrow ? 12 : 13, color: css.color }, hovermode: "closest",
-    colorway: tint(Object.keys(NIGHT).slice(0, 6), map), xaxis: axis, yaxis: axis, scene: { xaxis: axis, yaxis: axis, zaxis: axis }, legend, margin,
+    colorway: tint(Object.keys(NIGHT).slice(0, 6), map), xaxis: axis, yaxis: axis, scene: { xaxis: axis, yaxis: axis, zaxis: axis }, legend, margin, title: { x: 0, xref: "paper", automargin: true },
   };
   layout.template = { layout: look, data: { heatmap: [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }] } };
   layout.autosize = true;
@@ -128,7 +128,7 @@ const hydrate = async el => {
       const { template, binds } = s.variants[mine.key];
       Object.assign(state, { values: mine.values, outputs: outs, figure: fill(template, binds, outs) });
       await draw();
-      if (el.classList.contains("live-stuck")) { el.classList.remove("live-stuck"); say.textContent = ""; }
+      el.classList.remove("live-stuck");
     } catch (e) {
       if (job !== mine) return;
       if (!state.ready) throw e;
@@ -148,6 +148,7 @@ const hydrate = async el => {
     narrow = plot.clientWidth < 480;
     const { data, layout } = dress(fig, root.dataset.theme === "dark", narrow, getComputedStyle(plot));
     layout.uirevision = zoom;
+    delete layout.title;                                 // the card shows it as text
     if (!state.draws) plot.replaceChildren();
     await Plotly.react(plot, data, layout, CONFIG);
     $(".live-title").textContent = title(fig);
@@ -241,7 +242,7 @@ const still = async (s, theme, width, css) => {
   }
   const height = fig.layout?.height || 400;
   const { data, layout } = dress(fig, theme === "dark", false, css);
-  const picture = await Plotly.toImage({ data, layout: { ...layout, width, height }, config: CONFIG }, { format: "svg", width, height });
+  const picture = await Plotly.toImage({ data, layout: { ...layout, title: "", width, height }, config: CONFIG }, { format: "svg", width, height });
   return decodeURIComponent(picture.slice(picture.indexOf(",") + 1));
 };
 

@@ -78,8 +78,30 @@ def add_cards(app, doctree, docname):
         parent[position:position] = [before, link, after]
 
 
+def _note_terms(app, doctree):
+    """Remember which pages use terms (event ``doctree-read``)."""
+    users = app.env.__dict__.setdefault("book_term_users", set())
+    used = any(node.get("reftype") == "term" for node in doctree.findall(addnodes.pending_xref))
+    (users.add if used else users.discard)(app.env.docname)
+
+
+def _merge(app, env, docnames, other):
+    env.__dict__.setdefault("book_term_users", set()).update(other.__dict__.get("book_term_users", set()))
+
+
+def _write_again(app, env):
+    """When a definition has changed, write the pages that show it again (event ``env-updated``)."""
+    known = _all_definitions(env)
+    changed = known != env.__dict__.get("book_definitions")
+    env.book_definitions = known
+    return sorted(env.__dict__.get("book_term_users", set()) & env.found_docs) if changed else []
+
+
 def setup(app):
     """Connect the cards and their style with Sphinx."""
+    app.connect("doctree-read", _note_terms)
+    app.connect("env-merge-info", _merge)
+    app.connect("env-updated", _write_again)
     app.connect("doctree-resolved", add_cards, priority=900)
     app.add_css_file("glossary.css")
     app.add_js_file("glossary.js", loading_method="defer")

@@ -147,6 +147,13 @@ def test_terms_show_their_definition(book):
     assert 'role="tooltip" id="definition-1">Two classes and <span class="math notranslate nohighlight">' in page
 
 
+def test_a_changed_definition_reaches_the_pages_that_use_it(book):
+    book.build()
+    glossary = book.root / "book/back/glossary.md"
+    glossary.write_text(glossary.read_text(encoding="utf-8").replace("Two classes", "Three classes"), encoding="utf-8")
+    assert "Three classes" in book.build().page("part/demo")
+
+
 def test_a_book_without_claims_says_so(book):
     (book.root / "claims/demo.yml").unlink()
     book.chapter("demo")

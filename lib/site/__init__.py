@@ -24,7 +24,20 @@ def setup(app) -> dict:
     """
     from pathlib import Path
 
-    from lib.site import archive, build, fingerprint, gallery, glossary, icons, licences, numbering, scoreboard, status, stills
+    from lib.site import (
+        archive,
+        build,
+        fingerprint,
+        gallery,
+        glossary,
+        icons,
+        licences,
+        numbering,
+        reexports,
+        scoreboard,
+        status,
+        stills,
+    )
 
     # A warning is a fault of the book however it is built: by make or by `jupyter-book build .` alone.
     app.keep_going = True
@@ -37,6 +50,7 @@ def setup(app) -> dict:
     glossary.setup(app)
     numbering.setup(app)
     licences.setup(app)
+    reexports.setup(app)
     icons.setup(app)
     return {
         "env_version": fingerprint.page_key(Path(app.srcdir)),

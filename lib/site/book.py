@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from lib.site.citations import Bibliography
+from lib.site.reexports import home
 
 __all__ = ["Book", "front_matter"]
 
@@ -62,6 +63,7 @@ class Book:
         files = config.get("bibtex_bibfiles") or ["book/references.bib"]
         self.bibliography = Bibliography(self.root / files[0])
         self.titles, self.labels, self.terms = {}, {}, {}
+        self.passing_on = set()
         for path in sorted((self.root / "book").rglob("*.md")):
             self._read(path)
 
@@ -74,9 +76,14 @@ class Book:
             self.labels[label[1]] = (docname, label[2] or self.titles[docname])
         for label in re.finditer(r"^:(?:label|name): *(\S+)\s*$|^\$\$ *\(([^)\s]+)\)\s*$", text, re.MULTILINE):
             self.labels[label[1] or label[2]] = (docname, self.titles[docname])
+        self.passing_on.update(re.findall(r"automodule:: (\S+)\n   :members:\n   :ignore-module-all:", text))
         for glossary in re.finditer(r"^(`{3,}|:{3,})\{glossary\}\n(.*?)^\1\s*$", text, re.MULTILINE | re.DOTALL):
             for term in re.findall(r"^(?![:\s])(.+?)\s*$", glossary[2], re.MULTILINE):
                 self.terms[term.lower()] = term
+
+    def described(self, name):
+        """Name under which the API page describes a function: its home where its module only passes it on."""
+        return home(name) if name.rpartition(".")[0] in self.passing_on else name
 
     def page(self, docname):
         """Public address of a page."""

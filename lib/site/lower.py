@@ -306,7 +306,7 @@ class Lowering:
             return self._page(words, target, line)
         if role.startswith("py:"):
             shown = words or (target.lstrip("~").rsplit(".", 1)[-1] if target.startswith("~") else target)
-            return f"[`{shown}`]({self.book.page('book/back/api')}#{target.lstrip('~')})"
+            return f"[`{shown}`]({self.book.page('book/back/api')}#{self.book.described(target.lstrip('~'))})"
         if role in ("sub", "sup", "kbd"):
             return f"<{role}>{content}</{role}>"
         if role == "abbr":

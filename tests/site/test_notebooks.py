@@ -233,6 +233,14 @@ def test_notebook_as_a_whole(root):
     assert chapter(root, "# Demo\n\nOther.")["cells"][1]["id"] == cells[1]["id"]
 
 
+def test_functions_link_to_where_they_are_described(root):
+    api = "```{eval-rst}\n.. automodule:: lib.leslie\n   :members:\n   :ignore-module-all:\n```\n"
+    (root / "book/back/api.md").write_text("# API\n\n" + api, encoding="utf-8")
+    base = "https://example.github.io/small/book/back/api.html"
+    assert lowered(root, "{py:func}`lib.leslie.evolve`") == f"[`lib.leslie.evolve`]({base}#lib.projection.evolve)"
+    assert lowered(root, "{py:func}`~lib.live.live`") == f"[`live`]({base}#lib.live.live)"
+
+
 def test_glued_numbers_become_a_cell(root):
     made = chapter(
         root,

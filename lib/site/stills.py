@@ -17,8 +17,9 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 from lib.live import still
+from lib.live.page import COLAB_LINK
 from lib.site import browser, links, plotly_mime
-from lib.site.layout import repository
+from lib.site.layout import parts, repository
 
 __all__ = ["address", "of_page", "setup"]
 
@@ -82,12 +83,17 @@ def draw(app: Sphinx, env) -> list[str]:
 
 def place(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Write the addresses of pictures and of the chapter in Colab into a page (event ``doctree-resolved``)."""
-    colab = html.escape(links.colab_address(*repository(), docname), quote=True)
+    url, branch = repository()
+    # Only chapters have a notebook; the first page's figure can be run from the repository.
+    chapters = {chapter.docname for part in parts(app.srcdir) for chapter in part.chapters}
+    target = links.colab_address(url, branch, docname) if docname in chapters else url
+    words = "run this chapter in Colab" if docname in chapters else "run the book yourself"
+    colab = f'<a href="{html.escape(target, quote=True)}">{words}</a>'
     for raw in list(doctree.findall(nodes.raw)):
         text = raw.astext()
         if PLACE.search(text):
             filled = PLACE.sub(lambda found: address(app, docname, found[1], found[2]), text)
-            filled = filled.replace('href="live-colab:"', f'href="{colab}"')
+            filled = filled.replace(COLAB_LINK, colab)
             raw.replace_self(nodes.raw("", filled, format=raw["format"]))
 
 

@@ -58,7 +58,6 @@ def beverton_holt(fecundity, crowding, founders, steps) -> Tensor:
     return capacity / (1 + (capacity / founders - 1) * fecundity**-steps)
 
 
-# leslie-gower: births, survival, crowding
 def leslie_gower_totals(fecundity: Tensor, survival: Tensor, crowding: Tensor, start: Tensor, steps: int) -> Tensor:
     """Totals of x_i' = L_i x_i / (1 + sum_j k_ij N_j), where N_j is the total of species j.
 
@@ -90,17 +89,15 @@ def leslie_gower_totals(fecundity: Tensor, survival: Tensor, crowding: Tensor, s
     """
     steps = checks.integer("steps", steps, lowest=0)
     _check_model_shapes(fecundity, survival, crowding, start)
-    x = start
-    totals = [x.sum(dim=-1)]
+    L = projection.births_and_survival(fecundity, survival)
+    x = start.movedim(-3, -1)
+    totals = [x.sum(dim=-2)]
     for _ in range(steps):
-        births = (fecundity[..., None, :, :] * x).sum(dim=-1, keepdim=True)
-        x = torch.cat([births, survival[..., None, :, :] * x[..., :-1]], dim=-1)
-        x = x / (1 + totals[-1] @ crowding.mT)[..., None]
-        totals.append(x.sum(dim=-1))
-    return torch.stack(totals, dim=-1)
+        x = L @ x / (1 + crowding @ totals[-1])[..., None, :]
+        totals.append(x.sum(dim=-2))
+    return torch.stack(totals, dim=-1).transpose(-3, -2)
 
 
-# end of leslie-gower
 def linear_competition_totals(fecundity: Tensor, survival: Tensor, harm: Tensor, start: Tensor, steps: int) -> Tensor:
     """Totals of linear competition of two species, x_i' = L_i x_i - H_i x_j, negative entries replaced by 0.
 
@@ -136,15 +133,13 @@ def linear_competition_totals(fecundity: Tensor, survival: Tensor, harm: Tensor,
     if fecundity.shape[-2] != 2:
         raise ValueError(f"fecundity must have two species, got shape {tuple(fecundity.shape)}")
     checks.shape("harm", harm, 2, fecundity.shape[-1], fecundity.shape[-1])
-    x = start
-    totals = [x.sum(dim=-1)]
+    L = projection.births_and_survival(fecundity, survival)
+    x = start.movedim(-3, -1)
+    totals = [x.sum(dim=-2)]
     for _ in range(steps):
-        births = (fecundity[..., None, :, :] * x).sum(dim=-1, keepdim=True)
-        alone = torch.cat([births, survival[..., None, :, :] * x[..., :-1]], dim=-1)
-        loss = (harm[..., None, :, :, :] @ x.flip(-2)[..., None])[..., 0]
-        x = (alone - loss).clamp(min=0)
-        totals.append(x.sum(dim=-1))
-    return torch.stack(totals, dim=-1)
+        x = (L @ x - harm @ x.flip(-3)).clamp(min=0)
+        totals.append(x.sum(dim=-2))
+    return torch.stack(totals, dim=-1).transpose(-3, -2)
 
 
 class _AgeStructured(nn.Module):

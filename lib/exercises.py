@@ -123,9 +123,11 @@ class _Question:
     def page(self):
         """The question as an HTML form that checks itself."""
         owner = f"exercise-{self.id}"
+        question = inline_markup(self.question)
         return f"""<div class="exercise-card exercise-{self.data["kind"]}" id="{owner}">
 <p class="exercise-kind">{self.heading}</p>
-<form autocomplete="off" novalidate><fieldset disabled><legend class="mathjax_process">{inline_markup(self.question)}</legend>
+<form autocomplete="off" novalidate><fieldset disabled>
+<legend class="mathjax_process">{question}</legend>
 {self._fields(owner)}
 <button type="submit">{self.button}</button>
 </fieldset></form>
@@ -137,7 +139,8 @@ class _Question:
     def _folded(self):
         if not self.solution:
             return ""
-        return f'<details><summary>Solution</summary><p class="mathjax_process">{inline_markup(self.solution)}</p></details>\n'
+        solution = inline_markup(self.solution)
+        return f'<details><summary>Solution</summary><p class="mathjax_process">{solution}</p></details>\n'
 
     def _without_script(self):
         return ""

@@ -7,7 +7,6 @@ import pytest
 
 from lib.live import runtime, still
 from lib.site import serve
-
 from tests.live.page_figures import FIGURES, QUESTIONS
 
 HEAD = (
@@ -16,7 +15,8 @@ HEAD = (
     '<link rel="stylesheet" href="_static/live.css"><script defer src="_static/live.js"></script>'
     "<style>body { margin: 1rem } main { max-width: 45rem; margin: auto }"
     "html[data-theme=dark] { color-scheme: dark; --book-card: #1b2025; --book-ink: #e2e5e7; --book-muted: #a2adb6;"
-    "--book-accent: #6fc7d1; --book-accent-soft: #173338; background: #14181c }</style></head><body><main><h1>Figures</h1>"
+    "--book-accent: #6fc7d1; --book-accent-soft: #173338; background: #14181c }</style></head>"
+    "<body><main><h1>Figures</h1>"
 )
 
 
@@ -48,14 +48,17 @@ def live_server(live_folder):
 
 @pytest.fixture
 def open_page(browser, live_server):
-    """Function that opens the page in a context of its own; what the page says on the console must be empty at the end."""
+    """Function that opens the page in a context of its own; its console must be empty at the end."""
     opened = []
 
     def open_it(url=None, expect_errors=False, before=None, **context):
         page = browser.new_context(**context).new_page()
         page.problems, page.requests = [], []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("console", lambda message: page.problems.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda message: page.problems.append(message.text) if message.type in ("error", "warning") else None,
+        )
         page.on("request", lambda request: page.requests.append(request.url))
         if before:
             before(page)

@@ -12,10 +12,54 @@ from tests.live.page_figures import QUESTIONS
 BET, NUMBER, PICK = QUESTIONS
 
 TYPED = [
-    *("0.1", " 0.1 ", "0.105", "0.1049", "0.0951", "0.095", ".1", "1e-1", "10e-2", "+0.1", "1E-1", "0.1000000000000000001"),
+    *(
+        "0.1",
+        " 0.1 ",
+        "0.105",
+        "0.1049",
+        "0.0951",
+        "0.095",
+        ".1",
+        "1e-1",
+        "10e-2",
+        "+0.1",
+        "1E-1",
+        "0.1000000000000000001",
+    ),
     *("0.6", "0.5", "0.3", "1e9", "1e308", "-1", "-1.5", "−2", "-1e308", "0", "-0", "0.09"),
-    *("", " ", "abc", "0,1", "1 2", "0.1 per year", "nan", "NaN", "inf", "-Infinity", "1e999", "1e", "e5", "--1", "+-1"),
-    *(".", "-", "0x10", "1_000", "٣", "½", "0.1\n", "\t0.1", "true", "None", "1/10", "<b>0.1</b>", "__proto__", "constructor"),
+    *(
+        "",
+        " ",
+        "abc",
+        "0,1",
+        "1 2",
+        "0.1 per year",
+        "nan",
+        "NaN",
+        "inf",
+        "-Infinity",
+        "1e999",
+        "1e",
+        "e5",
+        "--1",
+        "+-1",
+    ),
+    *(
+        ".",
+        "-",
+        "0x10",
+        "1_000",
+        "٣",
+        "½",
+        "0.1\n",
+        "\t0.1",
+        "true",
+        "None",
+        "1/10",
+        "<b>0.1</b>",
+        "__proto__",
+        "constructor",
+    ),
     *("5.", "5.e1", "00.1", "1e+2", "1e-400", "9" * 400, "−−1", "0.1−"),
 ]
 
@@ -157,7 +201,9 @@ def test_a_bet_is_final_and_remembered(open_page):
 
 def test_a_bet_works_where_storage_is_forbidden(open_page):
     def forbid(page):
-        page.add_init_script("Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('forbidden') } })")
+        page.add_init_script(
+            "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('forbidden') } })"
+        )
 
     page = open_page(before=forbid)
     card = page.locator("#exercise-first")

@@ -1,4 +1,4 @@
-"""`live` and what it writes: calling, validation, variants, specs, the card's HTML, the lattice, the standalone document."""
+"""`live` and what it writes: calling, validation, variants, specs, the card's HTML, the lattice, the document."""
 
 import base64
 import inspect
@@ -84,7 +84,9 @@ def test_bad_figures(make, words):
 
 
 def test_there_is_one_variant_for_each_setting_of_choices_and_toggles():
-    assert set(draws.spec()["variants"]) == {f"{size}|{shape}" for size in (4, 7) for shape in ("line", 'odd "<&> name')}
+    assert set(draws.spec()["variants"]) == {
+        f"{size}|{shape}" for size in (4, 7) for shape in ("line", 'odd "<&> name')
+    }
     assert set(growth.spec()["variants"]) == {"true", "false"}
     assert growth.spec()["first"] == "false"
 

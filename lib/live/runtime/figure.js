@@ -253,7 +253,7 @@ if (page) {
     const near = new IntersectionObserver(seen => {
       for (const { isIntersecting, target } of seen) if (isIntersecting) {
         near.unobserve(target);
-        turn = turn.then(() => hydrate(target)).then(() => new Promise(ok => setTimeout(ok)));
+        turn = turn.then(() => hydrate(target)).catch(console.error).then(() => new Promise(ok => setTimeout(ok)));
       }
     }, { rootMargin: "600px" });
     page.querySelectorAll("figure.live").forEach(el => near.observe(el));

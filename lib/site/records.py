@@ -181,7 +181,7 @@ def faults(env, folder: Path) -> list[str]:
             found.append(str(error))
             loaded[path.stem] = None
         if path.stem not in known:
-            found.append(f"claims/{path.name}: no page {path.stem} of the book is a chapter (does it stand in _toc.yml?)")
+            found.append(f"claims/{path.name}: no page {path.stem} of the book is a chapter; is it in _toc.yml?")
     for docname, page in pages.items():
         found += _page_faults(docname, page, loaded)
     return found

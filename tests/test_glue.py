@@ -38,7 +38,7 @@ def test_an_unknown_name_says_what_there_is():
 
 @pytest.mark.parametrize("name", ["", "two words", "a:b", 3, None])
 def test_a_bad_name_is_refused(name):
-    with pytest.raises(ValueError, match="name is .*; allowed: letters, digits"):
+    with pytest.raises(ValueError, match=r"name is .*; allowed: letters, digits"):
         glue.glue(name, 1)
 
 

@@ -23,6 +23,9 @@ from lib.site.markup import parse
 __all__ = ["generate", "main", "notebook", "outdated", "sources", "write"]
 
 ROOT = Path(__file__).resolve().parents[2]
+LIVE = re.compile(r'@live\b.*?"""([^\n".?!{}]+)', re.DOTALL)
+"""The first sentence of a live figure's caption."""
+
 OUTSIDE_CHAPTERS = {"back", "notebooks"}  # folders of book/ that are no parts
 
 SETUP = """\
@@ -83,6 +86,9 @@ def _tags(block):
 def _folded(code):
     """Give code that the page hides a title under which Colab folds it."""
     first, _, rest = code.partition("\n")
+    caption = LIVE.search(code)
+    if caption:
+        return f'#@title Figure: {caption[1]} {{display-mode: "form"}}\n{code}'
     if first.startswith("# "):
         return f'#@title {first[2:].rstrip(".")} {{display-mode: "form"}}\n{rest}'
     return f'#@title Code of what is shown here {{display-mode: "form"}}\n{code}'

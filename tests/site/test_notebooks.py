@@ -233,6 +233,19 @@ def test_notebook_as_a_whole(root):
     assert chapter(root, "# Demo\n\nOther.")["cells"][1]["id"] == cells[1]["id"]
 
 
+@pytest.mark.parametrize(
+    ("code", "title"),
+    [
+        ("x = 1", "Code of what is shown here"),
+        ("# Draw it.\nx = 1", "Draw it"),
+        ('x = 1\n\n@live(a=Slider(0, 1, 0))\ndef f(a):\n    """Two ages. Which wins?"""', "Figure: Two ages"),
+    ],
+)
+def test_folded_code_has_a_title(root, code, title):
+    made = chapter(root, f"# Demo\n\n```{{code-cell}} ipython3\n:tags: [hide-input]\n{code}\n```")
+    assert texts(made, "code")[-1].startswith(f'#@title {title} {{display-mode: "form"}}\n')
+
+
 def test_functions_link_to_where_they_are_described(root):
     api = "```{eval-rst}\n.. automodule:: lib.leslie\n   :members:\n   :ignore-module-all:\n```\n"
     (root / "book/back/api.md").write_text("# API\n\n" + api, encoding="utf-8")

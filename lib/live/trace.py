@@ -14,12 +14,12 @@ Three facts carry the design:
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
 from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from .errors import NotLive, author_line
 from .operations import POINTWISE, REDUCE, SCAN
@@ -242,38 +242,38 @@ class Recorder(TorchDispatchMode):
     # -- torch's side -----------------------------------------------------------------------------------------------
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if any(t.is_meta for t in _tensors((args, kwargs))):  # forward-mode derivatives ask for shapes only
+        name, kind = _facts(func)
+        tensors = _tensors(args, kwargs)
+        if any(t.is_meta for t in tensors):  # forward-mode derivatives ask for shapes only
             return func(*args, **kwargs)
-        name = func._schema.name.split("::")[1]
-        out = self._step(func, name, args, kwargs)
-        if name in _UNINITIALISED and isinstance(out, torch.Tensor):
-            out.zero_()  # memory of the moment must not become a constant of the program
-        taken_apart, self._taken_apart = self._taken_apart, False  # then its parts were checked
-        if not taken_apart and name not in _SHAPE_ONLY and any(map(self.is_live, _tensors((args, kwargs)))):
-            results = _tensors(out)
-            if results and not any(map(self.is_live, results)):
-                raise NotLive(f"lib.live lost the controls in {func} at {author_line()}: please report this")
-        return out
-
-    def _step(self, func, name: str, args, kwargs):
         # With a generator a draw is a constant; uniform_ and normal_ initialise modules (the proof catches unseeded).
-        ours = func.namespace == "live" or name in ("uniform_", "normal_")
-        if name.rstrip("_") in _RANDOM and kwargs.get("generator") is None and not ours:
+        if kind == "random" and kwargs.get("generator") is None:
             raise NotLive(
                 f"torch's random numbers cannot be redrawn on the page (torch.{name}) at {author_line()}: "
                 "use lib.live.uniform or lib.live.normal with a seed"
             )
-        tensors = _tensors((args, kwargs))
-        if not any(map(self.is_live, tensors)) or name in _SHAPE_ONLY:
-            return func(*args, **kwargs)
+        if kind == "shape only" or not any(map(self.is_live, tensors)):
+            out = func(*args, **kwargs)
+            if name in _UNINITIALISED:
+                out.zero_()  # memory of the moment must not become a constant of the program
+            return out
+        out = self._step(func, name, kind, args, kwargs)
+        taken_apart, self._taken_apart = self._taken_apart, False  # then its parts were checked
+        if not taken_apart:
+            results = _tensors((out,), {})
+            if results and not any(map(self.is_live, results)):
+                raise NotLive(f"lib.live lost the controls in {func} at {author_line()}: please report this")
+        return out
+
+    def _step(self, func, name: str, kind: str, args, kwargs):
         if name in _ASKS_FOR_VALUES:
             raise NotLive(
                 f"a Python decision or a shape depends on a slider (torch.{name}) at {author_line()}: "
                 "use torch.where, or a Choice instead of a Slider"
             )
-        if (_is_view(func) or name in ("_unsafe_view", "_reshape_alias")) and name != "resolve_conj":
+        if kind == "view":
             return self._view(func, name, args, kwargs)
-        if func._schema.is_mutable:
+        if kind == "in place":
             return self._in_place(func, name, args, kwargs)
         return self._functional(func, name, args, kwargs)
 
@@ -290,7 +290,7 @@ class Recorder(TorchDispatchMode):
     def _functional(self, func, name: str, args, kwargs):
         from . import complex_rules, rules
 
-        if _has_complex((args, kwargs)) and name not in rules.EITHER:
+        if _has_complex(args, kwargs) and name not in rules.EITHER:
             if name in complex_rules.RULES:
                 return complex_rules.RULES[name](self, *args, **kwargs)
             return self._decomposed(func, name, args, kwargs)
@@ -320,7 +320,7 @@ class Recorder(TorchDispatchMode):
                 out = func.decompose(*args, **kwargs)
         self._taken_apart = True
         if out is NotImplemented:
-            numbers = " of complex numbers" if _has_complex((args, kwargs)) else ""
+            numbers = " of complex numbers" if _has_complex(args, kwargs) else ""
             raise NotLive(
                 f"the page cannot run torch.{name}{numbers}, used at {author_line()}: "
                 "write it with other operations, add a row to lib/live/operations.py, or use grid=True"
@@ -390,12 +390,35 @@ def _everything(tensor: torch.Tensor) -> torch.Tensor:
     return torch.as_strided(_real(tensor.detach()), (_length(tensor),), (1,), 0).clone()
 
 
-def _tensors(tree) -> list[torch.Tensor]:
-    return [x for x in tree_leaves(tree) if isinstance(x, torch.Tensor)]
+@functools.cache
+def _facts(func) -> tuple[str, str]:
+    """Name of an ATen overload, and what kind of handling it gets."""
+    name = func._schema.name.split("::")[1]
+    if name in _SHAPE_ONLY:
+        return name, "shape only"
+    if name.rstrip("_") in _RANDOM and func.namespace != "live" and name not in ("uniform_", "normal_"):
+        return name, "random"
+    returns = func._schema.returns
+    aliases = bool(returns) and returns[0].alias_info is not None and not returns[0].alias_info.is_write
+    if (aliases or name in ("_unsafe_view", "_reshape_alias")) and name != "resolve_conj":
+        return name, "view"
+    return name, "in place" if func._schema.is_mutable else "functional"
 
 
-def _has_complex(tree) -> bool:
-    return any(isinstance(x, complex) or (isinstance(x, torch.Tensor) and x.is_complex()) for x in tree_leaves(tree))
+def _tensors(args, kwargs) -> list[torch.Tensor]:
+    """The tensors among arguments, lists of tensors included."""
+    found: list[torch.Tensor] = []
+    for x in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(x, torch.Tensor):
+            found.append(x)
+        elif isinstance(x, list | tuple):
+            found.extend(y for y in x if isinstance(y, torch.Tensor))
+    return found
+
+
+def _has_complex(args, kwargs) -> bool:
+    numbers = any(isinstance(x, complex) for x in (*args, *kwargs.values()))
+    return numbers or any(t.is_complex() for t in _tensors(args, kwargs))
 
 
 def _is_logic(name: str, args) -> bool:
@@ -405,11 +428,6 @@ def _is_logic(name: str, args) -> bool:
         and name in _ALIASES
         and all(a.dtype == torch.bool if isinstance(a, torch.Tensor) else isinstance(a, bool) for a in args)
     )
-
-
-def _is_view(func) -> bool:
-    returns = func._schema.returns
-    return bool(returns) and returns[0].alias_info is not None and not returns[0].alias_info.is_write
 
 
 def _dims(dims, count: int) -> list[int]:

@@ -68,6 +68,11 @@ def judge(data, given):
     return Verdict(False, data["otherwise"])
 
 
+def _spoken(text):
+    """A message as plain text: it is read out, and put into the page as it is."""
+    return text.replace("`", "")
+
+
 def _check_texts(owner, **texts):
     for argument, text in texts.items():
         if not isinstance(text, str) or not text.strip():
@@ -263,9 +268,9 @@ class Number(_Question):
             "kind": "number",
             "answer": self.answer,
             "tolerance": self.tolerance,
-            "right": self.right,
-            "hints": [list(hint) for hint in self.hints],
-            "otherwise": self.otherwise,
+            "right": _spoken(self.right),
+            "hints": [[low, high, _spoken(hint)] for low, high, hint in self.hints],
+            "otherwise": _spoken(self.otherwise),
             "nonsense": _NOT_A_NUMBER,
         }
 
@@ -361,7 +366,8 @@ class Pick(_Options):
     @property
     def data(self):
         """What both checkers read."""
-        messages = [[o == self.answer, self.right if o == self.answer else self.hints[o]] for o in self.options]
+        said = {**self.hints, self.answer: self.right}
+        messages = [[option == self.answer, _spoken(said[option])] for option in self.options]
         return {"kind": "pick", "messages": messages, "nonsense": _NOTHING_CHOSEN}
 
 
@@ -411,7 +417,7 @@ class Bet(_Options):
         for option in self.options:
             correct = option == self.answer
             outcome = "You were right." if correct else f"It is “{self.answer}”."
-            messages.append([correct, f"You bet on “{option}”. {outcome} {self.reveal}"])
+            messages.append([correct, _spoken(f"You bet on “{option}”. {outcome} {self.reveal}")])
         return {"kind": "bet", "messages": messages, "nonsense": _NOTHING_CHOSEN}
 
     def _without_script(self):

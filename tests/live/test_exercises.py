@@ -89,8 +89,8 @@ def test_number(value, correct, message):
 def test_pick_and_bet():
     assert PICK.check("half")
     assert PICK.check("model").message == "Read the legend."
-    assert BET.check("no").message == "You bet on “no”. You were right. The rate is `below` zero."
-    assert BET.check("yes").message == "You bet on “yes”. It is “no”. The rate is `below` zero."
+    assert BET.check("no").message == "You bet on “no”. You were right. The rate is below zero."
+    assert BET.check("yes").message == "You bet on “yes”. It is “no”. The rate is below zero."
     for question in (PICK, BET):
         for nonsense in (None, "maybe", 0, 1.5, True, ""):
             assert question.check(nonsense).message == "Choose one of the answers first."

@@ -31,7 +31,7 @@ def ready(page, name, state="live-on"):
 
 
 def until(page, expression, argument=None):
-    """Wait until something holds in the page. (Playwright's own waiting needs eval, which the page's policy forbids.)"""
+    """Wait until something holds in the page (Playwright's own waiting needs eval, which the policy forbids)."""
     for _ in range(600):
         if page.evaluate(expression, argument):
             return
@@ -282,7 +282,7 @@ def test_figures_follow_the_theme(open_page):
     assert night[1] == "rgba(0,0,0,0)" and all(a != b for a, b in zip(light[2:], night[2:])) and night[0] != light[0]
     assert_equals_torch(page, "growth", {"rate": 0.2})
     page.evaluate("document.documentElement.dataset.theme = 'light'")
-    until(page, "c => document.querySelector('#live-growth .live-plot').data[0].line.color === c", arg="#0072B2")
+    until(page, "c => document.querySelector('#live-growth .live-plot').data[0].line.color === c", "#0072B2")
     assert colours(page)[2:] == light[2:]
 
 

@@ -9,8 +9,9 @@ from lib.site.book import Book
 from lib.site.lower import Lowering
 
 CONF = """
-extensions = ["myst_parser", "sphinx_proof", "sphinx_exercise", "lib.site.numbering"]
+extensions = ["myst_nb", "sphinx_proof", "sphinx_exercise", "lib.site.numbering"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+nb_execution_mode = "off"
 html_theme = "basic"
 exclude_patterns = ["_build"]
 numfig = True

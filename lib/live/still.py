@@ -104,7 +104,7 @@ def chromium():
         if path := shutil.which(name):
             return path
     raise RuntimeError(
-        f"the still pictures of live figures need Chromium, and {chosen or 'none'} was found on the PATH: install it "
+        f"the still pictures of live figures need Chromium, and {chosen or 'it'} is not on the PATH: install it "
         "(Debian: apt-get install chromium), or set CHROMIUM to its path"
     )
 

@@ -29,7 +29,7 @@ const dress = (fig, night, narrow, css) => {
   const legend = { orientation: "h", x: 0, xanchor: "left", y: narrow ? -.2 : 1.02, yanchor: narrow ? "top" : "bottom", bgcolor: clear };
   const margin = narrow ? { l: 48, r: 8, t: 8, b: 44 } : { l: 64, r: 16, t: 16, b: 52 };
   const look = {
-    paper_bgcolor: clear, plot_bgcolor: clear, font: { family: css.fontFamily, size: narrow ? 12 : 13, color: css.color }, hovermode: "closest",
+    paper_bgcolor: clear, plot_bgcolor: clear, font: { family: css.fontFamily, size: narrow ? 12 : 13, color: css.color },
     colorway: tint(Object.keys(NIGHT).slice(0, 6), map), xaxis: axis, yaxis: axis, scene: { xaxis: axis, yaxis: axis, zaxis: axis }, legend, margin, title: { x: 0, xref: "paper", automargin: true },
   };
   layout.template = { layout: look, data: { heatmap: [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }] } };

@@ -23,7 +23,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .errors import NotLive, author_line, place_of
-from .leaves import at, differ, leaves, plain, put, same
+from .leaves import at, differ, leaves, plain, put, same, without_gaps
 from .program import pack, record, replay
 from .trace import Recorder
 
@@ -222,4 +222,5 @@ def _packed(template: dict, binds: list[dict], recorder: Recorder, inputs: dict,
             bind["text"] = [t if isinstance(t, str) else [order[t[0]], t[1]] for t in bind["text"]]
         put(template, bind["path"], None)
     program = pack(recorder, inputs, [tensors[i] for i in order])
+    template = without_gaps(template)
     return {"template": template, "binds": binds, "program": program}

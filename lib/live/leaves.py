@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from .errors import NotLive
 
-__all__ = ["at", "differ", "leaves", "plain", "put", "same"]
+__all__ = ["at", "differ", "leaves", "plain", "put", "same", "without_gaps"]
 
 Path = list  # keys and indices from the root of the figure to a leaf
 
@@ -68,6 +69,15 @@ def put(node, path: Path, value) -> None:
     for key in path[:-1]:
         node = node[key]
     node[path[-1]] = value
+
+
+def without_gaps(node):
+    """The same figure with ``None`` for NaN and infinities, which JSON does not have and Plotly leaves out alike."""
+    if isinstance(node, dict):
+        return {key: without_gaps(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_gaps(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -46,6 +46,14 @@ def test_outputs_are_found_wherever_they_go():
     np.testing.assert_allclose(outs[y["out"]], LINE * 2.5)
 
 
+def test_a_gap_in_constant_data_is_valid_json():
+    def figure(a):
+        return go.Figure().add_scatter(x=[1.0, float("nan"), 3.0], y=torch.tensor([1.0, float("nan"), 2.0]) * a)
+
+    made = variant(figure)
+    assert json.loads(json.dumps(made["template"], allow_nan=False))["data"][0]["x"] == [1.0, None, 3.0]
+
+
 def test_only_what_is_shown_stays_in_the_program():
     def figure(a):
         torch.linalg.solve(torch.eye(5, dtype=torch.float64) + a, LINE)  # nobody looks at it

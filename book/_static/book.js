@@ -33,9 +33,9 @@
     }
   }
 
-  /* The theme's buttons: the search button is named by its visible text; titles inside the colour button's pictures are not part of its name. */
+  /* The theme's buttons: the search button and folded cells are named by their visible text; titles inside the colour button's pictures are not part of its name. */
   const tidy = () => {
-    document.querySelectorAll(".search-button__button").forEach((button) => button.removeAttribute("aria-label"));
+    document.querySelectorAll(".search-button__button, div.cell summary[aria-label]").forEach((button) => button.removeAttribute("aria-label"));
     document.querySelectorAll(".theme-switch-button title").forEach((title) => title.remove());
     document.querySelectorAll(".theme-switch").forEach((picture) => picture.removeAttribute("title"));
   };

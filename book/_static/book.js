@@ -37,6 +37,8 @@
   const tidy = () => {
     document.querySelectorAll(".search-button__button, div.cell summary[aria-label]").forEach((button) => button.removeAttribute("aria-label"));
     document.querySelectorAll(".theme-switch-button title").forEach((title) => title.remove());
+    /* Anchors between the entries of the bibliography forbid the roles of a list. */
+    document.querySelectorAll(".citation-list, .citation-list > [role=doc-biblioentry]").forEach((list) => list.removeAttribute("role"));
     document.querySelectorAll(".theme-switch").forEach((picture) => picture.removeAttribute("title"));
   };
   tidy();

@@ -1,1 +1,4 @@
-"""Living Models: the models behind the book, in plain torch. Import the module of the chapter you need, e.g. ``from lib import leslie``."""
+"""Living Models: the models behind the book, in plain torch.
+
+Import the module of the chapter you need, as in ``from lib import leslie``.
+"""

@@ -197,14 +197,14 @@ def html(rows, anchors=False):
         anchor = f' id="claim-{escaping.escape(claim.id)}"' if anchors else ""
         cells.append(
             f"<tr{anchor}>"
-            f'<th scope="row">{prose(claim.statement)}{SMALL.format(prose(notes)) if notes else ""}</th>'
-            f"<td>{prose(claim.where)}</td>"
-            f"<td>{stated_html(claim)}</td>"
+            f'<th scope="row">{prose(claim.statement)}{SMALL.format(prose(claim.where))}'
+            f"{SMALL.format(prose(notes)) if notes else ''}</th>"
+            f"<td>{stated_html(claim)}{SMALL.format(escaping.escape(tolerance_text(claim)))}</td>"
             f"<td>{escaping.escape(ours)}{SMALL.format(escaping.escape(context)) if context else ''}</td>"
-            f"<td>{escaping.escape(tolerance_text(claim))}</td>"
             f"<td>{badge(outcome.verdict if outcome else None)}</td></tr>"
         )
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in HEADINGS)
+    # Four columns fit the text: where a claim stands is told below it, the tolerance below the paper's number.
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in ("Claim", "Paper", "Ours", "Verdict"))
     return (
         '<div class="claims tex2jax_process" role="region" tabindex="0" aria-label="The paper and our results">'
         '<table class="claims-table"><caption>What the paper states and what this page measured</caption>'

@@ -46,6 +46,7 @@ from lib.leslie_gower import (
 from lib.lotka_volterra import fit_logistic, fit_lotka_volterra, logistic, lotka_volterra
 from lib.projection import (
     block_matrix,
+    eigenvalues,
     evolve,
     evolve_normalised,
     growth_factor,
@@ -64,6 +65,7 @@ __all__ = [
     "beverton_holt",
     "binomial_form",
     "block_matrix",
+    "eigenvalues",
     "evolve",
     "evolve_complex",
     "evolve_normalised",

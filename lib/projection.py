@@ -17,6 +17,7 @@ from lib.live import tracing
 
 __all__ = [
     "block_matrix",
+    "eigenvalues",
     "evolve",
     "evolve_normalised",
     "growth_factor",
@@ -220,12 +221,36 @@ def growth_factor(L) -> Tensor:
     >>> round(float(growth_factor(leslie_matrix([0, 4, 3], [0.5, 0.25]))), 9)
     1.5
     """
-    if not (isinstance(L, Tensor) and L.is_complex()):
-        (L,) = checks.tensors(L=L)
-    checks.square("L", L)
-    if L.is_complex():
-        checks.require(L.isfinite(), "L must be finite, but holds NaN or infinity")
-    return torch.linalg.eigvals(L).abs().amax(dim=-1)
+    return torch.linalg.eigvals(_check_square(L)).abs().amax(dim=-1)
+
+
+def eigenvalues(L) -> Tensor:
+    """Eigenvalues in a fixed order: by falling real part, of a conjugate pair first the one above the real axis.
+
+    Linear algebra libraries return them in an order of their own, which differs between machines and from the page.
+
+    Parameters
+    ----------
+    L : array_like, (..., n, n)
+        Real or complex. Real parts that agree to 9 decimals count as equal.
+
+    Returns
+    -------
+    Tensor, (..., n), complex
+
+    Raises
+    ------
+    ValueError
+        If L is not a finite square matrix.
+
+    Examples
+    --------
+    >>> eigenvalues([[0.0, -1.0], [1.0, 0.0]]).imag.tolist()
+    [1.0, -1.0]
+    """
+    values = torch.linalg.eigvals(_check_square(L))
+    values = values.gather(-1, values.imag.argsort(dim=-1, descending=True, stable=True))
+    return values.gather(-1, values.real.round(decimals=9).argsort(dim=-1, descending=True, stable=True))
 
 
 def net_reproduction(L) -> Tensor:
@@ -369,6 +394,16 @@ def _check_evolution(M, z0, steps: int, clip: bool, species: int) -> tuple[Tenso
         checks.require(z >= 0, lambda: f"z0 must be at least 0 when clip is on, got {float(z.min())}")
     batch = torch.broadcast_shapes(M.shape[:-2], z.shape[:-1])
     return M, z.expand(*batch, size), steps
+
+
+def _check_square(L) -> Tensor:
+    """A finite square matrix, real or complex."""
+    if not (isinstance(L, Tensor) and L.is_complex()):
+        (L,) = checks.tensors(L=L)
+    checks.square("L", L)
+    if L.is_complex():
+        checks.require(L.isfinite(), "L must be finite, but holds NaN or infinity")
+    return L
 
 
 def _check_leslie(L) -> Tensor:

@@ -218,3 +218,22 @@ def test_gradients():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(st.integers(1, 6), st.integers(0, 10_000))
+def test_eigenvalues_have_a_fixed_order(size, seed):
+    """The order does not depend on the similarity transform that presents the matrix."""
+    g = torch.Generator().manual_seed(seed)
+    L = torch.randn(size, size, generator=g, dtype=torch.float64)
+    values = leslie.eigenvalues(L)
+    order = torch.randperm(size, generator=g)
+    again = leslie.eigenvalues(L[order][:, order])
+    torch.testing.assert_close(values, again, rtol=1e-7, atol=1e-7)
+    reference = np.linalg.eigvals(L.numpy())
+    assert np.abs(np.sort_complex(values.numpy()) - np.sort_complex(reference)).max() < 1e-7
+    assert bool((values.real.diff() <= 1e-9).all())
+
+
+def test_eigenvalues_bad_input():
+    with pytest.raises(ValueError, match="L must be"):
+        leslie.eigenvalues([[1.0, 2.0]])

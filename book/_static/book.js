@@ -6,8 +6,9 @@
   const config = {responsive: true, displayModeBar: false, displaylogo: false, showSendToCloud: false};
   const drawn = [];
 
+  /* The card says the title in the page's own type, so the plot leaves it out. */
   function dressed({place, figure}) {
-    const {data, layout} = dress(figure, root.dataset.theme === "dark", place.clientWidth < 480, getComputedStyle(place));
+    const {data, layout: {title, ...layout}} = dress(figure, root.dataset.theme === "dark", place.clientWidth < 480, getComputedStyle(place));
     return {data, layout: {...layout, height: figure.layout.height || 400}, frames: figure.frames, config: {...config, ...figure.config}};
   }
 

@@ -23,6 +23,16 @@
     throwOnError: false,
     strict: false,
   });
+  /* A comma or a full stop after a formula must not begin the next line. */
+  const keepTogether = (element) => {
+    const next = element.nextSibling;
+    if (element.tagName !== "SPAN" || next?.nodeType !== Node.TEXT_NODE || !/^[,.;:!?)]/.test(next.data)) return;
+    const both = document.createElement("span");
+    both.style.whiteSpace = "nowrap";
+    element.before(both);
+    both.append(element, next.data[0]);
+    next.data = next.data.slice(1);
+  };
   window.bookMath = async (root = document.body) => {
     const own = root.matches?.(".math, .mathjax_process") ? [root] : [];
     const found = [...own, ...root.querySelectorAll(".math, .mathjax_process")].filter((e) => !e.dataset.set && /[$\\]/.test(e.textContent));
@@ -31,6 +41,7 @@
     for (const element of found) {
       element.dataset.set = "1";
       window.renderMathInElement(element, settings());
+      keepTogether(element);
     }
   };
   const begin = () => window.bookMath().then(() => { document.documentElement.dataset.math = "set"; });

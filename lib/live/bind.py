@@ -178,7 +178,7 @@ def _bindings(template: dict, tensors: list, cases: list, name: str) -> list[dic
             where = "".join(f"[{key!r}]" for key in path)
             raise NotLive(
                 f"{name}: figure{where} changes with the sliders but was not computed by torch from them: "
-                "do its arithmetic in torch, not in numpy or Python"
+                "do its arithmetic in torch, not in numpy or Python (and sort eigenvalues: their order is not fixed)"
             )
     return binds
 

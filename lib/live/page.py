@@ -21,7 +21,7 @@ from lib.live.markup import inline_markup, json_script
 __all__ = ["controls_html", "document", "figure_html", "frame", "still_name"]
 
 COLAB_LINK = '<a href="live-colab:">run this chapter in Colab</a>'  # the site's build fills in the address
-HEIGHT = 400  # pixels, when the figure does not say
+HEIGHT = 320  # pixels, when the figure does not say
 
 
 def plain_title(figure):
@@ -74,16 +74,16 @@ def figure_html(live):
     )
     caption = "".join(f"<p>{inline_markup(paragraph)}</p>" for paragraph in paragraphs)
     return f"""<figure class="live" id="{owner}" aria-labelledby="{owner}-caption" data-still="{name}">
-<form class="live-form" autocomplete="off">
-<fieldset disabled><legend class="live-hidden">Controls</legend>
-{controls_html(live)}
-</fieldset>
-</form>
 <p class="live-title" aria-hidden="true">{html.escape(title)}</p>
 <div class="live-stage" style="--live-height:{height}px">
 <progress class="live-progress" max="1" value="0" aria-label="Computing"></progress>
 <div class="live-plot">{pictures}</div>
 </div>
+<form class="live-form" autocomplete="off">
+<fieldset disabled><legend class="live-hidden">Controls</legend>
+{controls_html(live)}
+</fieldset>
+</form>
 <p class="live-say" role="status"></p>
 <noscript><p class="live-note">This is a still picture. Turn on JavaScript to move the controls, or
 {COLAB_LINK}.</p></noscript>

@@ -116,19 +116,28 @@ def _allocate(buffers: list[Buffer], code: list[Instruction], outputs: list[int]
     """Give every buffer a place in the flat array of its kind; memory is used again after a buffer's last use.
 
     Inputs and constants come first, in order of use, so that the constants of successive loop passes are neighbours
-    and fold. Free blocks are kept by size and the lowest is taken first, which makes the layout of a loop periodic,
-    also of a training loop: every pass ends with the same few buffers alive.
+    and fold. Free blocks are kept by size and by how long their buffers live (in powers of two), the lowest is taken
+    first: then the layout of a loop is periodic from its first passes on, because a result that is kept for the end
+    does not take the place of a pass's own temporaries.
     """
     last = {o.buffer: i for i, instruction in enumerate(code) for o in instruction.operands}
     last |= dict.fromkeys(outputs, len(code))
+    first: dict[int, int] = {}
+    for i, instruction in enumerate(code):
+        for operand in instruction.operands:
+            first.setdefault(operand.buffer, i)
     place: dict[int, int] = {}
     size = {"d": 0, "f": 0}
-    free: dict[tuple[str, int], list[int]] = {}
+    free: dict[tuple, list[int]] = {}
     constants: dict[str, list] = {"d": [], "f": []}
+
+    def pool(buffer: int) -> list[int]:
+        lifetime = (last[buffer] - first[buffer]).bit_length()
+        return free.setdefault((*buffers[buffer][:2], lifetime), [])
 
     def put(buffer: int) -> None:
         kind, length, values = buffers[buffer]
-        block = free.get((kind, length)) if values is None and buffer not in inputs else None
+        block = pool(buffer) if values is None and buffer not in inputs else None
         if block:
             place[buffer] = heapq.heappop(block)
             return
@@ -150,7 +159,7 @@ def _allocate(buffers: list[Buffer], code: list[Instruction], outputs: list[int]
                 put(buffer)
         for buffer in mine:
             if last[buffer] == i and buffers[buffer].values is None and buffer not in inputs:
-                heapq.heappush(free.setdefault(buffers[buffer][:2], []), place[buffer])
+                heapq.heappush(pool(buffer), place[buffer])
     return place, size, {kind: _blocks(entries) for kind, entries in constants.items() if entries}
 
 
@@ -292,8 +301,15 @@ def _move(op: str, params: list, operands: list, view) -> None:
 
 
 def _eig(a: torch.Tensor):
+    """Eigenvalues in an order that is not torch's: a figure that depends on the order must not pass the proof."""
     values, vectors = torch.linalg.eig(a)
-    return torch.view_as_real(values), torch.view_as_real(vectors)
+    return torch.view_as_real(values.flip(-1)), torch.view_as_real(vectors.flip(-1))
+
+
+def _eigh(a: torch.Tensor):
+    """Eigenvectors with signs that are not torch's, for the same reason."""
+    values, vectors = torch.linalg.eigh(a)
+    return values, -vectors
 
 
 def _dft(x: torch.Tensor, sign: int) -> torch.Tensor:
@@ -310,7 +326,7 @@ _KERNELS = {
     "lu": lambda a: tuple(torch.linalg.lu_factor_ex(a)[:2]),
     "lu_solve": lambda lu, pivots, b, adjoint: torch.linalg.lu_solve(lu, pivots.int(), b, adjoint=bool(adjoint)),
     "cholesky": lambda a: torch.linalg.cholesky_ex(a)[0],
-    "eigh": lambda a: tuple(torch.linalg.eigh(a)),
+    "eigh": _eigh,
     "eig": _eig,
     "matrix_exp": torch.linalg.matrix_exp,
     "dft": _dft,

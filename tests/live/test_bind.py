@@ -102,6 +102,14 @@ def words(a):
     return go.Figure(layout={"title": "large" if float(a) > 2 else "small"}).add_scatter(y=LINE * a)
 
 
+def order_of_eigenvalues(a):
+    return go.Figure().add_scatter(y=torch.linalg.eigvals(torch.diag(LINE + a) + a).real)
+
+
+def sign_of_eigenvectors(a):
+    return go.Figure().add_scatter(y=torch.linalg.eigh(torch.diag(LINE) + a).eigenvectors[0])
+
+
 def vector_in_text(a):
     return go.Figure(layout={"title": f"{LINE * a:.2f}"}).add_scatter(y=LINE * a)
 
@@ -117,6 +125,8 @@ REFUSED = {
     loop_length: "__bool__",
     words: "title",
     vector_in_text: "format one number",
+    order_of_eigenvalues: "sort eigenvalues",
+    sign_of_eigenvectors: "not computed by torch",
 }
 
 

@@ -21,6 +21,15 @@ const NIGHT = { "#0072b2": "#58b0e8", "#d55e00": "#ff8f4d", "#009e73": "#3ccb9f"
 const tint = (o, map) => typeof o === "string" ? map[o.toLowerCase()] || o
   : Array.isArray(o) ? (typeof o[0] === "number" || o.length > 999 ? o : o.map(v => tint(v, map)))
   : o && o.constructor === Object ? Object.fromEntries(Object.entries(o).map(([k, v]) => [k, tint(v, map)])) : o;
+/* Ticks of a logarithmic axis in full: 1, 2, 5 within two decades, fewer beyond; Plotly would print lone small digits. */
+const decades = (axis, values) => {
+  const range = axis.range ? axis.range.map(e => 10 ** e) : values.filter(v => v > 0 && v < Infinity), top = Math.max(...range), low = Math.min(...range);
+  if (!(top > 0)) return;
+  const span = Math.log10(top / low), every = Math.ceil(span / 8) || 1, ticks = span < 2 ? [1, 2, 5] : span < 4 ? [1, 3] : [1];
+  axis.tickvals = [];
+  for (let e = Math.floor(Math.log10(low)) - 1; e <= Math.log10(top) + 1; e++) if (span < 4 || e % every === 0) for (const m of ticks) axis.tickvals.push(+(m + "e" + e));
+  axis.ticktext = axis.tickvals.map(v => v >= 1e5 || v < 1e-4 ? v.toExponential().replace("e+", "e") : String(v));
+};
 const dress = (fig, night, narrow, css) => {
   const map = night ? NIGHT : {}, clear = "rgba(0,0,0,0)";
   const { data, layout: { width, height, ...layout } } = tint({ layout: {}, ...fig }, map);      // a copy: Plotly writes into it
@@ -34,6 +43,10 @@ const dress = (fig, night, narrow, css) => {
   };
   layout.template = { layout: look, data: { heatmap: [{ colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0 } }] } };
   layout.autosize = true;
+  for (const k in layout) if (/^[xy]axis/.test(k) && layout[k].type === "log" && !layout[k].tickvals) {
+    layout[k] = { ...layout[k] };
+    decades(layout[k], data.flatMap(t => ((t[k[0] + "axis"] || k[0]) === k.replace("axis", "") ? Array.from(t[k[0]] || []) : [])));
+  }
   if (narrow) { layout.legend = { ...layout.legend, ...legend }; layout.margin = margin; }
   if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;                // a finger scrolls the page
   return { data, layout };
@@ -240,7 +253,7 @@ const still = async (s, theme, width, css) => {
     while (!task.advance(1e3));
     fig = fill(v.template, v.binds, task.outputs);
   }
-  const height = fig.layout?.height || 400;
+  const height = fig.layout?.height || 320;
   const { data, layout } = dress(fig, theme === "dark", false, css);
   const picture = await Plotly.toImage({ data, layout: { ...layout, title: "", width, height }, config: CONFIG }, { format: "svg", width, height });
   return decodeURIComponent(picture.slice(picture.indexOf(",") + 1));

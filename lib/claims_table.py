@@ -20,7 +20,7 @@ __all__ = [
 
 MARKS = {"reproduced": "✓", "partly": "◐", "contradicted": "✗", "out of reach here": "⋯", "reconstructed": "≈"}
 DIAMOND = '<span class="claim-paper" style="color:#CC79A7" aria-hidden="true">◆</span> '
-ORIGINS = {"paper": "", "cited": "from a cited source", "reconstructed": "expected of the reconstruction"}
+ORIGINS = {"paper": "", "cited": "from a cited source", "reconstructed": "our expectation"}
 SMALL = '<br><small class="claim-note">{}</small>'
 PENDING = "not checked yet"
 HEADINGS = ("Claim", "Where", "Paper", "Ours", "Tolerance", "Verdict")
@@ -88,7 +88,7 @@ def stated_text(claim):
     --------
     >>> from lib.claims import Claim
     >>> stated_text(Claim("demo", "a", "b", "c", 2.0, tolerance=("abs", 0.1), kind="reconstructed"))
-    ('2', 'expected of the reconstruction')
+    ('2', 'our expectation')
     """
     text = value_text(claim.value, claim.unit, digits_of(claim))
     return text, "" if claim.value is None else ORIGINS[claim.kind]

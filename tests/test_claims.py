@@ -377,7 +377,7 @@ def test_the_table_shows_every_claim_in_every_form():
             assert verdict in form
     for form in bundle.values():
         assert form.count("◆") == 5  # the paper's own numbers: not the missing one, not the reconstructed one
-        assert "expected of the reconstruction" in form
+        assert "our expectation" in form
     assert 'id="claim-growth-factor"' in bundle["text/html"]
     assert "<code>well</code>" in bundle["text/html"]
     assert "no number given" in bundle["text/html"]

@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book serve test lint unit browser colab bench notebooks new site-archive environment colab-env clean distclean
+.PHONY: help book serve test lint unit browser colab bench notebooks screens new site-archive environment colab-env clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: environment ## time each core against its peers, in one process
 
 notebooks: environment ## write the Colab notebooks from the chapters
 	@$(PY) -m lib.site.notebooks
+
+screens: environment ## take the README's pictures of the built book
+	@$(PY) -m lib.site.screens
 
 new: environment ## scaffold a chapter: make new PART=dynamics SLUG=lattice
 	@$(PY) -m lib.site.scaffold "$(PART)" "$(SLUG)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
 import re
@@ -96,6 +97,19 @@ def test_page_equals_torch(browser, server, chapter):
                     compared += a.size
                 assert compared > 0
         assert seen.problems == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_second_build_gives_identical_figure_data(site, chapter):
+    """The page holds what the build's kernel recorded; recording again here, in another process, gives the same."""
+    text = (site / f"{chapter}.html").read_text(encoding="utf8")
+    scripts = re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
+    found = [json.loads(body) for body in scripts]
+    built = {spec["name"]: spec for spec in found if "variants" in spec}
+    made = figures(chapter)
+    assert set(built) == set(made)
+    for name, figure in made.items():
+        assert json.loads(json.dumps(figure.spec())) == built[name], name
 
 
 def test_some_chapter_is_live():

@@ -112,7 +112,7 @@ def tolerance_text(claim):
 
 
 def prose(text):
-    """Escape a sentence for HTML; ``code`` in backticks stays code, TeX between dollars is left to MathJax.
+    """Escape a sentence for HTML; ``code`` in backticks stays code, TeX between dollars is left to the page.
 
     Examples
     --------

@@ -14,7 +14,7 @@ __all__ = ["add_cards", "definitions", "setup"]
 
 
 def _written(node) -> str:
-    """Text of a definition as HTML, with its formulas left to MathJax."""
+    """Text of a definition as HTML, with its formulas left to the page."""
     if isinstance(node, nodes.math):
         return f'<span class="math notranslate nohighlight">\\({html.escape(node.astext())}\\)</span>'
     if isinstance(node, nodes.Text):

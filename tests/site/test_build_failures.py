@@ -89,3 +89,27 @@ def test_a_fault_stops_the_build(book, text, message):
     done = book(text)
     assert done.returncode != 0, done.stdout[-3000:]
     assert message in done.stdout, done.stdout[-3000:]
+
+
+def test_a_figure_the_page_could_not_follow_stops_the_build(book):
+    """The message names the line of the chapter and the way out."""
+    text = cell(
+        "import plotly.graph_objects as go",
+        "import torch",
+        "from lib.live import Slider, live",
+        "",
+        "@live(rate=Slider(0, 2, 1.0))",
+        "def growth(rate):",
+        '    """Ten years."""',
+        "    y = torch.exp(rate * torch.arange(10))",
+        "    if y[-1] > 100:",
+        "        y = y / 2",
+        "    return go.Figure(layout={'title': 'Growth'}).add_scatter(y=y)",
+        "",
+        "growth",
+    )
+    done = book(text)
+    line = (FRONT + "# A small book\n\n" + text).splitlines().index("    if y[-1] > 100:") + 1
+    assert done.returncode != 0, done.stdout[-3000:]
+    assert f"index.md:{line}: if y[-1] > 100:" in done.stdout, done.stdout[-3000:]
+    assert "use torch.where, or a Choice instead of a Slider" in done.stdout

@@ -163,9 +163,14 @@ const lattice = (grid) => {
 };
 
 // ---- numbers into words, results into figures ----------------------------------------------------------------------
-const fixed = (v, digits) => {            // Python rounds exact halves to even
-  const s = v.toFixed(digits), scaled = abs(v) * 10 ** digits;
-  return scaled % 1 === .5 && scaled < 2 ** 50 ? (sign(v) * rint(scaled) / 10 ** digits).toFixed(digits) : s;
+const even = (long, rounded) => {         // Python rounds exact halves to even, JavaScript up; both know the exact decimals
+  const kept = long.slice(0, -30).replace(/\.$/, "");
+  return /^50*$/.test(long.slice(-30)) && "02468".includes(kept[kept.length - 1]) ? kept : rounded;
+};
+const fixed = (a, digits) => even(a.toFixed(digits + 30), a.toFixed(digits));
+const scientific = (a, digits) => {
+  const [long, power] = a.toExponential(digits + 30).split("e"), [short, risen] = a.toExponential(digits).split("e"), m = even(long, short);
+  return m + "e" + (m === short ? risen : power);
 };
 const format = (v, spec) => {             // the part of Python's format language that figures use
   const m = /^([+ -]?)(0?)(\d*)(,?)(?:\.(\d+))?([fegd%]?)$/.exec(spec);
@@ -176,16 +181,16 @@ const format = (v, spec) => {             // the part of Python's format languag
   if (!isFinite(a)) s = a !== a ? "nan" : "inf";
   else if (type === "f" || type === "%") s = type === "%" ? fixed(100 * a, digits) + "%" : fixed(a, digits);
   else if (type === "d") s = fixed(a, 0);
-  else if (type === "e") s = power10(a.toExponential(digits));
+  else if (type === "e") s = power10(scientific(a, digits));
   else if (type === "g" || places !== undefined) {
     digits = max(digits, 1);
-    const e = a === 0 ? 0 : +a.toExponential(digits - 1).split("e")[1];
-    s = e < -4 || e >= digits ? a.toExponential(digits - 1).replace(/\.?0*e/, "e") : a.toFixed(max(0, digits - 1 - e)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+    const short = scientific(a, digits - 1), e = +short.split("e")[1];
+    s = e < -4 || e >= digits ? short.replace(/(\.\d*?)0+e/, "$1e").replace(".e", "e") : fixed(a, max(0, digits - 1 - e)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
     s = power10(s);
     if (!type && /^\d+$/.test(s)) s += ".0";
   } else { s = power10(String(a)); if (/^\d+$/.test(s)) s += ".0"; }
   if (comma) s = s.replace(/^\d+/, (i) => i.replace(/\B(?=(\d{3})+$)/g, ","));
-  const head = low && a === a ? "-" : plus === "+" || plus === " " ? plus : "";
+  const head = low && a === a && !(type === "d" && s === "0") ? "-" : plus === "+" || plus === " " ? plus : "";
   return zero ? head + s.padStart(+width - head.length, "0") : (head + s).padStart(+width);
 };
 const nest = ({ shape, data }) => {

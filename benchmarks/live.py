@@ -1,7 +1,7 @@
 """Live figures of the built book in Chromium: size of the programs, computing per move, time to the drawn frame, bytes.
 
     make book && python -m benchmarks.live            # prints the table; exit code 1 if a budget is broken
-    python -m benchmarks.live --write                 # also writes results/live/figures.json
+    python -m benchmarks.live --write                 # also writes results/live/figures-chromium.json
 
 Every figure is moved to 25 drawn settings on its page; the median counts. A figure that trains in the page
 (``worker=True``) has no budget for its computing: it must stay responsive instead, which the browser tests assert.
@@ -16,10 +16,11 @@ import json
 import platform
 import statistics
 import sys
-from datetime import UTC, datetime
+import time
 
 from playwright.sync_api import sync_playwright
 
+from lib import results
 from lib.live import runtime
 from lib.site import browser, serve
 from lib.site.layout import ROOT
@@ -83,12 +84,13 @@ def measure_page(context, address: str) -> tuple[float, list[dict]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write results/live/figures.json")
+    parser.add_argument("--write", action="store_true", help="write results/live/figures-chromium.json")
     arguments = parser.parse_args()
     pages = [p for p in sorted(SITE.rglob("*.html")) if '<figure class="live"' in p.read_text(encoding="utf8")]
     if not pages:
         print("no page with live figures in _build/html: run `make book` first")
         return 1
+    began = time.perf_counter()
     server, address = serve.start(SITE, prefix="/book/")
     report, broken = [], []
     with sync_playwright() as playwright:
@@ -124,13 +126,21 @@ def main() -> int:
         broken.append(f"runtime {size:.1f} kB")
     print("\n" + ("all within budget" if not broken else "over budget: " + "; ".join(broken)))
     if arguments.write:
-        target = ROOT / "results/live/figures.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        when = datetime.now(UTC).date().isoformat()
-        record = {"device": f"Chromium {version}, {platform.machine()}, headless", "date": when,
-                  "command": "python -m benchmarks.live --write", "runtime kB": size, "pages": report}  # fmt: skip
-        target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf8")
-        print(f"wrote {target.relative_to(ROOT)}")
+        values = {"runtime kB": size}
+        for entry in report:
+            values[f"{entry['page']}: kB without Plotly"] = entry["page kB without Plotly"]
+            values |= {f"{row['figure']}: {what}": row[what] for row in entry["figures"] for what in head}
+        path = results.write(
+            "live",
+            "figures-chromium",
+            values,
+            device=f"headless Chromium {version}, {platform.machine()}",
+            command="python -m benchmarks.live --write",
+            seconds=time.perf_counter() - began,
+            seeds=[7],
+            note=f"medians over {MOVES} drawn settings",
+        )
+        print(f"wrote {path.relative_to(ROOT)}")
     return 1 if broken else 0
 
 

@@ -1,7 +1,7 @@
 """A million competing age-structured populations: numpy one by one, numpy batched, and ours, in one run.
 
-    python -m benchmarks.leslie                       # CPU, one thread, writes results/leslie/ensemble-cpu.json
-    python -m benchmarks.leslie --device cuda         # GPU against the batched numpy of the same machine
+    python -m benchmarks.leslie --write               # CPU, one thread, writes results/leslie/ensemble-cpu.json
+    python -m benchmarks.leslie --device cuda --write # GPU against the batched numpy of the same machine
 
 Every contender takes the same float32 matrices and states and returns the direction of the state after the last step.
 Before anything is timed, the results are compared with float64. The contenders then take turns; the best round counts.

@@ -180,8 +180,14 @@ class _AgeStructured(nn.Module):
         """Shares of the age classes among the founders: (..., species, m)."""
         return torch.softmax(self.raw_ages, dim=-1)
 
-    def _start(self, initial_totals: Tensor) -> Tensor:
+    def _rolled(self, initial_totals, roll) -> Tensor:
+        """``roll`` from founders by age class; one experiment given as a vector comes back without its dimension."""
         (totals,) = checks.tensors(initial_totals=initial_totals)
+        if totals.dim() == 1:
+            return roll(self._start(totals[None])).squeeze(-3)
+        return roll(self._start(totals))
+
+    def _start(self, totals: Tensor) -> Tensor:
         checks.shape("initial_totals", totals, None, self.species)
         checks.require(totals >= 0, "initial_totals must be at least 0")
         return totals[..., None] * self.ages[..., None, :, :]
@@ -252,7 +258,7 @@ class LeslieGower(_AgeStructured):
 
         Parameters
         ----------
-        initial_totals : array_like, (experiments, species)
+        initial_totals : array_like, (experiments, species) or (species,)
             Founders, individuals per volume, at least 0.
         steps : int
             Number of steps, at least 0.
@@ -266,8 +272,8 @@ class LeslieGower(_AgeStructured):
         ValueError
             If the shape does not fit, a number is negative, or ``steps`` is negative.
         """
-        start = self._start(initial_totals)
-        return leslie_gower_totals(self.fecundity, self.survival, self.crowding, start, steps)
+        rates = self.fecundity, self.survival, self.crowding
+        return self._rolled(initial_totals, lambda start: leslie_gower_totals(*rates, start, steps))
 
 
 class LinearCompetition(_AgeStructured):
@@ -306,7 +312,8 @@ class LinearCompetition(_AgeStructured):
 
     def rollout(self, initial_totals, steps: int) -> Tensor:
         """Totals from known founders: see :meth:`LeslieGower.rollout`."""
-        return linear_competition_totals(self.fecundity, self.survival, self.harm, self._start(initial_totals), steps)
+        rates = self.fecundity, self.survival, self.harm
+        return self._rolled(initial_totals, lambda start: linear_competition_totals(*rates, start, steps))
 
 
 def _check_model_shapes(fecundity: Tensor, survival: Tensor, crowding: Tensor | None, start: Tensor) -> None:

@@ -249,7 +249,7 @@ TWO = torch.ones(2, 1, dtype=torch.float64)
         (lambda: leslie.LeslieGower(1, generator=3), "generator must be a torch.Generator, got 3"),
         (lambda: leslie.LeslieGower(1, dtype=torch.int64), "dtype must be one of torch.float32, torch.float64"),
         (lambda: leslie.LinearCompetition(0), "m must be an integer"),
-        (lambda: leslie.LeslieGower(1).rollout([2.0, 2.0], 3), "initial_totals must have shape"),
+        (lambda: leslie.LeslieGower(1).rollout([2.0, 2.0, 2.0], 3), "initial_totals must have shape"),
         (lambda: leslie.LeslieGower(1).rollout([[2.0, -2.0]], 3), "initial_totals must be at least 0"),
         (lambda: leslie.LinearCompetition(1).rollout([[2.0]], 3), "initial_totals must have shape"),
         (lambda: leslie.log_rmse(COUNTS, COUNTS, PRESENT), r"must have one shape \(experiments, species, days\)"),
@@ -288,3 +288,10 @@ TWO = torch.ones(2, 1, dtype=torch.float64)
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("model", [leslie.LeslieGower(3, 2), leslie.LinearCompetition(3)], ids=["density", "linear"])
+def test_one_experiment_may_be_a_vector(model):
+    alone = model.rollout([2.0, 1.0], 5)
+    assert alone.shape == (2, 6)
+    torch.testing.assert_close(alone, model.rollout([[2.0, 1.0], [2.0, 0.0]], 5)[0])

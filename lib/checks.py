@@ -7,15 +7,29 @@ asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from numbers import Number
+from numbers import Real
 
 import numpy as np
 import torch
 
 from lib.live import tracing
 
-__all__ = ["choice", "describe", "integer", "real_number", "require", "shape", "square", "tensors"]
+__all__ = [
+    "batch",
+    "choice",
+    "describe",
+    "device",
+    "flag",
+    "generator",
+    "integer",
+    "real_number",
+    "require",
+    "shape",
+    "square",
+    "tensors",
+]
 
 
 def describe(value) -> str:
@@ -36,7 +50,9 @@ def describe(value) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def require(condition: torch.Tensor | bool, message: str | Callable[[], str]) -> None:
+def require(
+    condition: torch.Tensor | bool, message: str | Callable[[], str], received: torch.Tensor | None = None
+) -> None:
     """Raise ``ValueError(message)`` unless the condition holds everywhere.
 
     Parameters
@@ -45,6 +61,9 @@ def require(condition: torch.Tensor | bool, message: str | Callable[[], str]) ->
         What must hold; every entry of a tensor has to be true.
     message : str or callable
         The sentence for the reader. A callable is only called when the condition fails.
+    received : Tensor, optional
+        What the condition is about, in a shape that broadcasts with it: the message then ends with its first entry for
+        which the condition fails.
 
     Notes
     -----
@@ -58,7 +77,11 @@ def require(condition: torch.Tensor | bool, message: str | Callable[[], str]) ->
         return
     holds = bool(condition.all()) if isinstance(condition, torch.Tensor) else bool(condition)
     if not holds:
-        raise ValueError(message() if callable(message) else message)
+        sentence = message() if callable(message) else message
+        if received is not None:
+            received, condition = torch.broadcast_tensors(received, torch.as_tensor(condition))
+            sentence = f"{sentence}, got {received[~condition][0].item():g}"
+        raise ValueError(sentence)
 
 
 def _joined(value, dtype: torch.dtype, device: torch.device | None) -> torch.Tensor:
@@ -69,6 +92,17 @@ def _joined(value, dtype: torch.dtype, device: torch.device | None) -> torch.Ten
     if nested and any(isinstance(entry, (torch.Tensor, Sequence)) for entry in value):
         return torch.stack([_joined(entry, dtype, device) for entry in value])
     return torch.as_tensor(value, dtype=dtype, device=device)
+
+
+def _not_real(value) -> bool:
+    """Whether a value, or an entry of its (nested) lists, is true or false, complex, or no number of numpy's."""
+    if isinstance(value, torch.Tensor):
+        return value.is_complex() or value.dtype == torch.bool
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.kind not in "iuf"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return any(_not_real(entry) for entry in value)
+    return isinstance(value, (bool, complex))
 
 
 def _floating(value):
@@ -100,7 +134,8 @@ def tensors(**named) -> list[torch.Tensor]:
     Raises
     ------
     ValueError
-        If an argument is not numeric, is complex, holds NaN or infinity, or if two tensors differ in type or device.
+        If an argument is not numeric, is complex or true/false, holds NaN or infinity, or if two tensors differ in type
+        or device.
 
     Examples
     --------
@@ -119,14 +154,14 @@ def tensors(**named) -> list[torch.Tensor]:
     dtype, device = next(iter(kinds), (torch.float64, None))
     read = []
     for name, value in named.items():
+        if _not_real(value):
+            raise ValueError(f"{name} must be real numbers, got {describe(value)}")
         try:
             if isinstance(value, np.ndarray) and not value.flags.writeable:
                 value = value.copy()
             tensor = _joined(value, dtype, device)
         except (TypeError, ValueError, RuntimeError) as problem:
             raise ValueError(f"{name} must be numbers in a rectangular array, got {describe(value)}") from problem
-        if tensor.is_complex() or tensor.dtype == torch.bool:
-            raise ValueError(f"{name} must be real numbers, got {describe(tensor)}")
         tensor = tensor if tensor.dtype.is_floating_point else tensor.to(dtype=dtype, device=device)
         if not tracing.active():
             require(tensor.isfinite(), f"{name} must be finite, but holds NaN or infinity")
@@ -148,6 +183,35 @@ def shape(name: str, tensor: torch.Tensor, *trailing: int | None) -> None:
     if not fits:
         allowed = ", ".join("n" if wanted is None else str(wanted) for wanted in trailing)
         raise ValueError(f"{name} must have shape (..., {allowed}), got {tuple(tensor.shape)}")
+
+
+def batch(**leading: Sequence[int]) -> torch.Size:
+    """Shape of the batch that arguments have in common.
+
+    Parameters
+    ----------
+    **leading
+        Leading dimensions of each argument, under the names that the error message should use.
+
+    Returns
+    -------
+    torch.Size
+
+    Raises
+    ------
+    ValueError
+        If the dimensions do not broadcast.
+
+    Examples
+    --------
+    >>> batch(M=(7,), z0=())
+    torch.Size([7])
+    """
+    try:
+        return torch.broadcast_shapes(*leading.values())
+    except RuntimeError as problem:
+        names, shapes = " and ".join(leading), " and ".join(str(tuple(sizes)) for sizes in leading.values())
+        raise ValueError(f"the leading dimensions of {names} must be equal or 1, got {shapes}") from problem
 
 
 def square(name: str, tensor: torch.Tensor) -> int:
@@ -186,7 +250,10 @@ def real_number(name: str, value, lowest: float, highest: float = float("inf"), 
     >>> real_number("learning_rate", 0.05, lowest=0, open_below=True)
     0.05
     """
-    fits = isinstance(value, Number) and not isinstance(value, (bool, complex)) and np.isfinite(value)
+    try:
+        fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        fits = False
     fits = fits and (value > lowest if open_below else value >= lowest) and value <= highest
     if not fits:
         below = f"above {lowest}" if open_below else f"of at least {lowest}"
@@ -202,6 +269,49 @@ def choice(name: str, value, options: Sequence) -> None:
     --------
     >>> choice("order", 2, (1, 2))
     """
-    if isinstance(value, bool) or value not in options:
+    comparable = not isinstance(value, (bool, torch.Tensor, np.ndarray))
+    if not comparable or value not in options:
         allowed = ", ".join(repr(option) for option in options)
         raise ValueError(f"{name} must be one of {allowed}, got {describe(value)}")
+
+
+def flag(name: str, value) -> bool:
+    """Check a true/false option and return it.
+
+    Examples
+    --------
+    >>> flag("clip", True)
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
+
+
+def generator(name: str, value) -> torch.Generator:
+    """Check a source of random numbers and return it.
+
+    Examples
+    --------
+    >>> generator("generator", torch.Generator().manual_seed(3)).initial_seed()
+    3
+    """
+    if not isinstance(value, torch.Generator):
+        raise ValueError(f"{name} must be a torch.Generator, got {describe(value)}")
+    return value
+
+
+def device(name: str, value) -> torch.device:
+    """Read a device or its name.
+
+    Examples
+    --------
+    >>> device("where", "cuda:1")
+    device(type='cuda', index=1)
+    """
+    try:
+        if isinstance(value, (str, torch.device)):
+            return torch.device(value)
+    except RuntimeError:  # torch does not know the name
+        pass
+    raise ValueError(f"{name} must be a device such as cpu, cuda, cuda:1 or mps, got {describe(value)}")

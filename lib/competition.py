@@ -86,7 +86,7 @@ def standing_margin(A, B, C, D, x0, y0) -> Tensor:
     """
     A, B, C, D, x0, y0 = checks.tensors(A=A, B=B, C=C, D=D, x0=x0, y0=y0)
     N = mirror_matrix(A, B, C, D)
-    _check_counts(x0, y0, N.shape[-1] // 2)
+    _check_counts(N, x0=x0, y0=y0)
     _check_primitive(N)
     return _margin(projection.leading_projector(N), x0, y0)
 
@@ -158,7 +158,7 @@ def tie_ratio(A, B, C, D, ages_x, ages_y) -> Tensor:
     """
     A, B, C, D, ages_x, ages_y = checks.tensors(A=A, B=B, C=C, D=D, ages_x=ages_x, ages_y=ages_y)
     N = mirror_matrix(A, B, C, D)
-    _check_counts(ages_x, ages_y, N.shape[-1] // 2)
+    _check_counts(N, ages_x=ages_x, ages_y=ages_y)
     _check_primitive(N)
     value_x, value_y = projection.leading_projector(N).sum(dim=-2).chunk(2, dim=-1)
     return (value_x * ages_x).sum(dim=-1) / (value_y * ages_y).sum(dim=-1)
@@ -206,8 +206,9 @@ def winner_map(A, B, C, D, x_totals, y_totals, ages_x, ages_y, steps: int = 60, 
     for name, totals in (("x_totals", x_totals), ("y_totals", y_totals)):
         if totals.dim() != 1:
             raise ValueError(f"{name} must have shape (n,), got {tuple(totals.shape)}")
-        checks.require(totals >= 0, f"{name} must be at least 0")
-    _check_counts(ages_x, ages_y, M.shape[-1] // 2)
+        checks.require(totals >= 0, f"{name} must be at least 0", totals)
+    _check_counts(M, ages_x=ages_x, ages_y=ages_y)
+    clip = checks.flag("clip", clip)
     steps = checks.integer("steps", steps, lowest=1)
     x = (x_totals[:, None] * ages_x).expand(y_totals.shape[0], -1, -1)
     y = (y_totals[:, None] * ages_y)[:, None].expand(-1, x_totals.shape[0], -1)
@@ -230,11 +231,13 @@ def _margin(projector: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
     return (worth_x - worth_y) / (worth_x + worth_y)
 
 
-def _check_counts(x: Tensor, y: Tensor, classes: int) -> None:
-    for name, counts in (("x", x), ("y", y)):
-        checks.shape(f"the age classes of {name}", counts, classes)
-        checks.require(counts >= 0, f"the counts of {name} must be at least 0")
-    checks.require(x.sum(dim=-1) + y.sum(dim=-1) > 0, "the counts of x and y must not all be 0")
+def _check_counts(matrix: Tensor, **counts: Tensor) -> None:
+    for name, ages in counts.items():
+        checks.shape(name, ages, matrix.shape[-1] // 2)
+        checks.require(ages >= 0, f"{name} must be at least 0", ages)
+    checks.batch(matrices=matrix.shape[:-2], **{name: ages.shape[:-1] for name, ages in counts.items()})
+    x, y = counts.values()
+    checks.require(x.sum(dim=-1) + y.sum(dim=-1) > 0, f"{' and '.join(counts)} must not all be 0")
 
 
 def _check_primitive(N: Tensor) -> None:

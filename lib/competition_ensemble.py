@@ -58,6 +58,7 @@ def random_competition(
     generator : torch.Generator
         Source of randomness; the result lives on its device.
     dtype : torch.dtype
+        float32 or float64.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def random_competition(
     Raises
     ------
     ValueError
-        If a number is below 1 or the generator is none.
+        If a number is below 1, the generator is none, or the dtype is neither float32 nor float64.
 
     Examples
     --------
@@ -77,8 +78,8 @@ def random_competition(
     """
     systems = checks.integer("systems", systems, lowest=1)
     m = checks.integer("classes", classes, lowest=1)
-    if not isinstance(generator, torch.Generator):
-        raise ValueError(f"generator must be a torch.Generator, got {checks.describe(generator)}")
+    checks.generator("generator", generator)
+    checks.choice("dtype", dtype, (torch.float32, torch.float64))
     options = {"generator": generator, "dtype": dtype, "device": generator.device}
     fecundity = 0.05 + 1.5 * torch.rand(2, systems, m, **options)
     survival = 0.05 + 0.9 * torch.rand(2, systems, m - 1, **options)
@@ -132,6 +133,7 @@ def march(
             f"M and z0 must have shapes (systems, n, n) and (systems, n), got {tuple(M.shape)} and {tuple(z0.shape)}"
         )
     steps = checks.integer("steps", steps, lowest=0)
+    clip = checks.flag("clip", clip)
     systems = M.shape[0]
     chunk = _chunk(chunk, M.device, systems)
     result = torch.empty_like(z0)
@@ -139,7 +141,12 @@ def march(
         for start in range(0, systems, chunk):
             part = slice(start, min(start + chunk, systems))
             columns = M[part].permute(2, 1, 0).contiguous()
-            result[part] = _march_columns(columns, z0[part].T.contiguous(), steps, clip).T
+            # Only the direction is asked for: with row sums of at most 1 eight steps cannot overflow.
+            columns = columns / columns.abs().sum(dim=0).amax(dim=0).clamp_(min=torch.finfo(M.dtype).tiny)
+            # The march writes into its arguments, so it gets a copy also where the transpose is not one.
+            z = z0[part].T.clone(memory_format=torch.contiguous_format)
+            _divide_out(z)
+            result[part] = _march_columns(columns, z, steps, clip).T
             if progress is not None:
                 progress(part.stop, systems)
     return result
@@ -235,7 +242,7 @@ def standing_ensemble(
     Raises
     ------
     ValueError
-        If a number is out of range or the dtype is neither float32 nor float64.
+        If a number is out of range, the dtype is neither float32 nor float64, or the device is none.
 
     Notes
     -----
@@ -254,7 +261,7 @@ def standing_ensemble(
     seed = checks.integer("seed", seed, lowest=0, highest=2**63 - 1)
     bins = checks.integer("bins", bins, lowest=1)
     checks.choice("dtype", dtype, (torch.float32, torch.float64))
-    device = torch.device(device)
+    device = checks.device("device", device)
     chunk = (
         min(systems, 8192 if device.type == "cpu" else 262_144)
         if chunk is None

@@ -65,6 +65,10 @@ def device(environment: Mapping[str, str] | None = None) -> torch.device:
     return torch.device(next(name for name in ("cuda", "mps", "cpu") if _available(name)))
 
 
+def _chosen(where: torch.device | str | None) -> torch.device:
+    return device() if where is None else checks.device("where", where)
+
+
 def dtype(where: torch.device | str | None = None) -> torch.dtype:
     """The floating type of a device: float64, except on Apple's ``mps``, which has none.
 
@@ -73,12 +77,17 @@ def dtype(where: torch.device | str | None = None) -> torch.dtype:
     where : torch.device or str, optional
         The device; :func:`device` by default.
 
+    Raises
+    ------
+    ValueError
+        If ``where`` is no device.
+
     Examples
     --------
     >>> dtype("cpu")
     torch.float64
     """
-    where = device() if where is None else torch.device(where)
+    where = _chosen(where)
     return torch.float32 if where.type == "mps" else torch.float64
 
 
@@ -95,7 +104,7 @@ def generator(seed: int, where: torch.device | str | None = None) -> torch.Gener
     Raises
     ------
     ValueError
-        If the seed is not an integer in range.
+        If the seed is not an integer in range, or ``where`` is no device.
 
     Examples
     --------
@@ -105,19 +114,28 @@ def generator(seed: int, where: torch.device | str | None = None) -> torch.Gener
     True
     """
     seed = checks.integer("seed", seed, lowest=0, highest=2**63 - 1)
-    return torch.Generator(device() if where is None else torch.device(where)).manual_seed(seed)
+    return torch.Generator(_chosen(where)).manual_seed(seed)
 
 
 def scale(where: torch.device | str | None = None) -> str:
     """``"full"`` on a GPU, ``"quick"`` on a CPU.
+
+    Parameters
+    ----------
+    where : torch.device or str, optional
+        The device; :func:`device` by default.
+
+    Raises
+    ------
+    ValueError
+        If ``where`` is no device.
 
     Examples
     --------
     >>> scale("cpu")
     'quick'
     """
-    where = device() if where is None else torch.device(where)
-    return "quick" if where.type == "cpu" else "full"
+    return "quick" if _chosen(where).type == "cpu" else "full"
 
 
 SCALE: str = scale()

@@ -50,10 +50,11 @@ def hamiltonian(L) -> Tensor:
     """
     (L,) = checks.tensors(L=L)
     size = checks.square("L", L)
-    values = np.linalg.eigvals(L.detach().cpu().numpy())
-    if (np.abs(values).min(axis=-1) <= 1e-13 * np.abs(values).max(axis=-1)).any():
-        raise ValueError("L must not have an eigenvalue 0: its logarithm does not exist")
     flat = L.detach().cpu().double().reshape(-1, size, size).numpy()
+    sizes = np.abs(np.linalg.eigvals(flat))
+    # What rounding of the entries makes of an eigenvalue 0 still counts as 0.
+    if (sizes.min(axis=-1) <= 450 * torch.finfo(L.dtype).eps * sizes.max(axis=-1)).any():
+        raise ValueError("L must not have an eigenvalue 0: its logarithm does not exist")
     logarithms = [scipy.linalg.logm(matrix) for matrix in flat]
     energies = 1j * torch.as_tensor(np.stack(logarithms).astype(np.complex128)).reshape(L.shape)
     kind = torch.complex64 if L.dtype == torch.float32 else torch.complex128
@@ -67,8 +68,9 @@ def _two_classes(fecundity, survival) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     checks.shape("survival", survival, 1)
     first, second = fecundity.unbind(dim=-1)
     survival = survival[..., 0]
-    checks.require(fecundity >= 0, "fecundity must be at least 0")
-    checks.require((survival >= 0) & (survival <= 1), "survival must lie in [0, 1]")
+    checks.batch(fecundity=first.shape, survival=survival.shape)
+    checks.require(fecundity >= 0, "fecundity must be at least 0", fecundity)
+    checks.require((survival >= 0) & (survival <= 1), "survival must lie in [0, 1]", survival)
     checks.require(
         second * survival > 0, "second fecundity and survival must be above 0: the matrix has no logarithm otherwise"
     )
@@ -148,6 +150,7 @@ def fractional_steps(fecundity, survival, x0, times) -> Tensor:
     if times.dim() != 1:
         raise ValueError(f"times must have shape (t,), got {tuple(times.shape)}")
     grow, alternate, onto_grow, onto_alternate = _two_classes(fecundity, survival)
+    checks.batch(rates=grow.shape, x0=x0.shape[:-1])
     growing = (onto_grow @ x0[..., None])[..., 0][..., None, :]
     alternating = (onto_alternate @ x0[..., None])[..., 0][..., None, :]
     steady = (grow.log()[..., None] * times).exp()[..., None]
@@ -156,6 +159,16 @@ def fractional_steps(fecundity, survival, x0, times) -> Tensor:
     return torch.complex(
         steady * growing + fading * torch.cos(turn) * alternating, fading * torch.sin(turn) * alternating
     )
+
+
+def _complex(H) -> Tensor:
+    """A finite complex tensor, also from real numbers."""
+    if not (isinstance(H, Tensor) and H.is_complex()):
+        (H,) = checks.tensors(H=H)
+        return torch.complex(H, torch.zeros_like(H))
+    if not tracing.active():
+        checks.require(H.isfinite(), "H must be finite, but holds NaN or infinity")
+    return H
 
 
 def hermitian_parts(H) -> tuple[Tensor, Tensor]:
@@ -172,7 +185,7 @@ def hermitian_parts(H) -> tuple[Tensor, Tensor]:
     Raises
     ------
     ValueError
-        If H is not a square tensor.
+        If H is not a finite square tensor.
 
     Examples
     --------
@@ -183,7 +196,7 @@ def hermitian_parts(H) -> tuple[Tensor, Tensor]:
     if not isinstance(H, Tensor):
         raise ValueError(f"H must be a tensor, got {checks.describe(H)}")
     checks.square("H", H)
-    H = H if H.is_complex() else torch.complex(H, torch.zeros_like(H))
+    H = _complex(H)
     return (H + H.mH) / 2, (H - H.mH) / 2j
 
 
@@ -239,12 +252,8 @@ def fock_lift(H, cutoff: int) -> Tensor:
     >>> lifted.shape
     torch.Size([16, 16])
     """
-    if not (isinstance(H, Tensor) and H.is_complex()):
-        (H,) = checks.tensors(H=H)
-        H = torch.complex(H, torch.zeros_like(H))
+    H = _complex(H)
     checks.shape("H", H, 2, 2)
-    if not tracing.active():
-        checks.require(H.isfinite(), "H must be finite, but holds NaN or infinity")
     cutoff = checks.integer("cutoff", cutoff, lowest=2)
     lower = torch.diag(torch.arange(1, cutoff, dtype=torch.float64).sqrt(), 1).to(dtype=H.dtype, device=H.device)
     identity = torch.eye(cutoff, dtype=H.dtype, device=H.device)

@@ -271,7 +271,7 @@ def extinction_step(A, B, x0, y0) -> Tensor:
     Raises
     ------
     ValueError
-        As :func:`rotation_angle`, and if a count is negative.
+        As :func:`rotation_angle`, and if a count is negative or there is no prey.
 
     Examples
     --------
@@ -280,7 +280,8 @@ def extinction_step(A, B, x0, y0) -> Tensor:
     """
     A, B, x0, y0 = _check_pair(A, B, x0, y0)
     for name, counts in (("x0", x0), ("y0", y0)):
-        checks.require(counts >= 0, f"{name} must be at least 0")
+        checks.require(counts >= 0, f"{name} must be at least 0", counts)
+    checks.require(x0.sum(dim=-1) > 0, "x0 must not be all 0: there is no prey that could turn negative")
     angle = rotation_angle(A, B)
     value = leading_projector(A).sum(dim=-2)
     phase = torch.atan2((value * y0).sum(dim=-1), (value * x0).sum(dim=-1))
@@ -296,7 +297,8 @@ def _check_matrices(A, B) -> tuple[Tensor, Tensor]:
     size = checks.square("A", A)
     checks.shape("B", B, size, size)
     for name, matrix in (("A", A), ("B", B)):
-        checks.require(matrix >= 0, f"{name} must have entries of at least 0")
+        checks.require(matrix >= 0, f"{name} must have entries of at least 0", matrix)
+    checks.batch(A=A.shape[:-2], B=B.shape[:-2])
     A, B = torch.broadcast_tensors(A, B)
     return A, B
 
@@ -306,6 +308,7 @@ def _check_pair(A, B, x0, y0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     A, B = _check_matrices(A, B)
     checks.shape("x0", x0, A.shape[-1])
     checks.shape("y0", y0, A.shape[-1])
+    checks.batch(A=A.shape[:-2], x0=x0.shape[:-1], y0=y0.shape[:-1])
     x0, y0 = torch.broadcast_tensors(x0, y0)
     return A, B, x0, y0
 

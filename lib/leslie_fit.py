@@ -98,6 +98,9 @@ def log_rmse(totals: Tensor, counts: Tensor, used: Tensor) -> Tensor:
     >>> log_rmse(2 * one, one, one > 0)
     tensor(0.4055)
     """
+    for name, value in (("totals", totals), ("counts", counts), ("used", used)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {checks.describe(value)}")
     if counts.shape != used.shape or totals.shape[-3:] != counts.shape or used.dtype != torch.bool:
         raise ValueError(
             "totals, counts and used (boolean) must have one shape (experiments, species, days), "
@@ -208,9 +211,15 @@ def _fit(network, counts, present, founders, train_days, steps, learning_rate, p
     train_days = checks.integer("train_days", train_days, lowest=2, highest=days)
     steps = checks.integer("steps", steps, lowest=1)
     learning_rate = checks.real_number("learning_rate", learning_rate, lowest=0, open_below=True)
+    if progress is not None and not callable(progress):
+        raise ValueError(f"progress must be callable, got {checks.describe(progress)}")
     seen = counts.isfinite() & present[:, :, None]
     early = torch.arange(days, device=counts.device) < train_days
     train, test = seen & early, seen & ~early
+    if not tracing.active():
+        # Day 0 is given, so a fit needs a number of a later day.
+        later = train & (torch.arange(days, device=counts.device) > 0)
+        checks.require(later.any(), f"counts must hold a number on days 1 to {train_days - 1}, which are fitted")
     initial = founders * present.to(counts.dtype)
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
     losses = []
@@ -235,9 +244,15 @@ def _fit_generator(seed: int, where: torch.device) -> torch.Generator:
     return torch.Generator(where).manual_seed(checks.integer("seed", seed, lowest=0, highest=2**63 - 1))
 
 
+def _read(name: str, value, dtype: torch.dtype | None) -> Tensor:
+    try:
+        return value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"{name} must be a rectangular array, got {checks.describe(value)}") from problem
+
+
 def _check_experiments(counts, present) -> tuple[Tensor, Tensor]:
-    counts = counts if isinstance(counts, Tensor) else torch.as_tensor(counts, dtype=torch.float64)
-    present = present if isinstance(present, Tensor) else torch.as_tensor(present)
+    counts, present = _read("counts", counts, torch.float64), _read("present", present, None)
     if counts.dim() != 3 or not counts.dtype.is_floating_point:
         raise ValueError(f"counts must be real with shape (experiments, species, days), got {checks.describe(counts)}")
     if present.shape != counts.shape[:2] or present.dtype != torch.bool:
@@ -246,7 +261,9 @@ def _check_experiments(counts, present) -> tuple[Tensor, Tensor]:
         )
     if not tracing.active():
         checks.require(
-            ~(counts < 0) & ~counts.isinf(), "counts must be at least 0 and finite (NaN where nothing was counted)"
+            ~(counts < 0) & ~counts.isinf(),
+            "counts must be at least 0 and finite (NaN where nothing was counted)",
+            counts,
         )
         checks.require(
             (counts.isfinite() & present[:, :, None]).any(), "counts must hold a number of a species that is present"

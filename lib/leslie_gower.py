@@ -50,10 +50,11 @@ def beverton_holt(fecundity, crowding, founders, steps) -> Tensor:
     fecundity, crowding, founders, steps = checks.tensors(
         fecundity=fecundity, crowding=crowding, founders=founders, steps=steps
     )
-    checks.require((fecundity > 0) & (fecundity != 1), "fecundity must be above 0 and different from 1")
-    checks.require(crowding > 0, "crowding must be above 0")
-    checks.require(founders > 0, "founders must be above 0")
-    checks.require(steps >= 0, "steps must be at least 0")
+    checks.batch(fecundity=fecundity.shape, crowding=crowding.shape, founders=founders.shape, steps=steps.shape)
+    checks.require((fecundity > 0) & (fecundity != 1), "fecundity must be above 0 and different from 1", fecundity)
+    checks.require(crowding > 0, "crowding must be above 0", crowding)
+    checks.require(founders > 0, "founders must be above 0", founders)
+    checks.require(steps >= 0, "steps must be at least 0", steps)
     capacity = (fecundity - 1) / crowding
     return capacity / (1 + (capacity / founders - 1) * fecundity**-steps)
 
@@ -152,10 +153,9 @@ class _AgeStructured(nn.Module):
         self.m = checks.integer("m", m, lowest=1)
         self.species = checks.integer("species", species, lowest=1)
         self.batch = () if restarts is None else (checks.integer("restarts", restarts, lowest=1),)
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise ValueError(f"generator must be a torch.Generator, got {checks.describe(generator)}")
         checks.choice("dtype", dtype, (torch.float32, torch.float64))
-        self._generator = torch.Generator().manual_seed(0) if generator is None else generator
+        generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self._generator = checks.generator("generator", generator)
         self._dtype = dtype
         self.raw_fecundity = self._drawn(0.5, species, m)
         self.raw_survival = self._drawn(1.0, species, m - 1)
@@ -189,7 +189,7 @@ class _AgeStructured(nn.Module):
 
     def _start(self, totals: Tensor) -> Tensor:
         checks.shape("initial_totals", totals, None, self.species)
-        checks.require(totals >= 0, "initial_totals must be at least 0")
+        checks.require(totals >= 0, "initial_totals must be at least 0", totals)
         return totals[..., None] * self.ages[..., None, :, :]
 
 

@@ -68,7 +68,7 @@ def logistic(growth_rate: float, capacity: float, founders: float, days) -> np.n
     Raises
     ------
     ValueError
-        If a number is not finite, or capacity or founders are not above 0.
+        If a number or a day is not finite, or capacity or founders are not above 0.
 
     Examples
     --------
@@ -78,7 +78,8 @@ def logistic(growth_rate: float, capacity: float, founders: float, days) -> np.n
     growth_rate = checks.real_number("growth_rate", growth_rate, lowest=-float("inf"))
     capacity = checks.real_number("capacity", capacity, lowest=0, open_below=True)
     founders = checks.real_number("founders", founders, lowest=0, open_below=True)
-    return capacity / (1 + (capacity / founders - 1) * np.exp(-growth_rate * np.asarray(days, dtype=float)))
+    days = _finite("days", days)
+    return capacity / (1 + (capacity / founders - 1) * np.exp(-growth_rate * days))
 
 
 def fit_logistic(counts, founders: float = 2.0) -> LogisticFit:
@@ -98,7 +99,7 @@ def fit_logistic(counts, founders: float = 2.0) -> LogisticFit:
     Raises
     ------
     ValueError
-        If counts is not one row with at least three numbers, or founders is not above 0.
+        If counts is not one row with at least three numbers, one of them above 0, or founders is not above 0.
 
     Examples
     --------
@@ -111,6 +112,8 @@ def fit_logistic(counts, founders: float = 2.0) -> LogisticFit:
     seen = np.flatnonzero(np.isfinite(counts))
     if seen.size < 3:
         raise ValueError(f"counts must hold at least three numbers, got {seen.size}")
+    if not counts[seen].any():
+        raise ValueError("counts must hold a number above 0, got only 0: there is no growth to fit")
 
     def residual(logs):
         return logistic(*np.exp(logs), founders, seen) - counts[seen]
@@ -147,9 +150,10 @@ def lotka_volterra(growth_rate, capacity, competition, initial, days) -> np.ndar
     >>> lotka_volterra([0.5], [100.0], [[1.0]], [2.0], [0.0, 40.0]).round(4).tolist()
     [[2.0, 100.0]]
     """
-    growth_rate, capacity, competition, initial, days = (
-        np.asarray(value, dtype=float) for value in (growth_rate, capacity, competition, initial, days)
-    )
+    given = {"growth_rate": growth_rate, "capacity": capacity, "competition": competition, "initial": initial}
+    given = {name: _finite(name, value) for name, value in given.items()}
+    growth_rate, capacity, competition, initial = given.values()
+    days = _finite("days", days)
     species = growth_rate.size
     wanted = {
         "growth_rate": (species,),
@@ -157,14 +161,16 @@ def lotka_volterra(growth_rate, capacity, competition, initial, days) -> np.ndar
         "competition": (species, species),
         "initial": (species,),
     }
-    given = {"growth_rate": growth_rate, "capacity": capacity, "competition": competition, "initial": initial}
     for name, size in wanted.items():
-        if given[name].shape != size or not np.isfinite(given[name]).all():
+        if given[name].shape != size:
             raise ValueError(f"{name} must be finite with shape {size}, got shape {given[name].shape}")
-    if (capacity <= 0).any() or (competition < 0).any() or (initial < 0).any():
-        raise ValueError("capacity must be above 0, competition and initial at least 0")
-    if days.ndim != 1 or not np.isfinite(days).all() or (np.diff(days) <= 0).any():
-        raise ValueError("days must be a row of rising finite times")
+    if (capacity <= 0).any():
+        raise ValueError(f"capacity must be above 0, got {capacity.min():g}")
+    for name in ("competition", "initial"):
+        if (given[name] < 0).any():
+            raise ValueError(f"{name} must be at least 0, got {given[name].min():g}")
+    if days.ndim != 1 or (np.diff(days) <= 0).any():
+        raise ValueError(f"days must be a row of rising finite times, got {checks.describe(days.tolist())}")
     return _integrate(growth_rate, capacity, competition, initial, days)
 
 
@@ -230,7 +236,10 @@ def fit_lotka_volterra(counts, present, founders: float = 2.0, train_days: int =
         chosen = train[:, :, :train_days]
         return np.log1p(np.maximum(predicted[chosen], 0)) - np.log1p(counts[:, :, :train_days][chosen])
 
-    highest = np.nanmax(np.where(seen, counts, np.nan), axis=(0, 2))
+    highest = np.where(train, counts, 0).max(axis=(0, 2))
+    if (highest <= 0).any():
+        raise ValueError(f"counts must hold a number above 0 of each species on the fitted days, got at most {highest}")
+    highest = np.where(seen, counts, 0).max(axis=(0, 2))
     start = np.concatenate([np.log([0.7, 0.7]), np.log(highest), np.log([1.0, 1.0])])
     best = scipy.optimize.least_squares(residual, start)
     predicted = totals(best.x, days.size)
@@ -247,8 +256,25 @@ def fit_lotka_volterra(counts, present, founders: float = 2.0, train_days: int =
     )
 
 
+def _numbers(name: str, value) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be real numbers in a rectangular array, got {checks.describe(value)}")
+    return array.astype(float)
+
+
+def _finite(name: str, value) -> np.ndarray:
+    array = _numbers(name, value)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {checks.describe(array.tolist())}")
+    return array
+
+
 def _counts(counts, dimensions: int) -> np.ndarray:
-    counts = np.asarray(counts, dtype=float)
+    counts = _numbers("counts", counts)
     if counts.ndim != dimensions or np.isinf(counts).any() or (counts < 0).any():
         raise ValueError(
             f"counts must be a {dimensions}-dimensional array of numbers of at least 0 (NaN where nothing was "

@@ -341,7 +341,7 @@ def leading_projector(N) -> Tensor:
     """
     (N,) = checks.tensors(N=N)
     size = checks.square("N", N)
-    checks.require(N >= 0, "N must have entries of at least 0")
+    checks.require(N >= 0, "N must have entries of at least 0", N)
     shift = N.sum(dim=-1).amax(dim=-1)[..., None, None] / 2
     checks.require(shift > 0, "N must have a simple leading eigenvalue, but it is zero")
     power = N / shift + torch.eye(size, dtype=N.dtype, device=N.device)
@@ -367,6 +367,7 @@ def _check_rates(fecundity: Tensor, survival: Tensor) -> None:
             f"got shapes {tuple(survival.shape)} and {tuple(fecundity.shape)}"
         )
     checks.require(fecundity >= 0, lambda: f"fecundity must be at least 0, got {float(fecundity.min())}")
+    checks.batch(fecundity=fecundity.shape[:-1], survival=survival.shape[:-1])
     checks.require(
         (survival >= 0) & (survival <= 1),
         lambda: f"survival must lie in [0, 1], got values from {float(survival.min())} to {float(survival.max())}",
@@ -378,7 +379,8 @@ def _check_blocks(A, B, C, D) -> list[Tensor]:
     size = checks.square("A", blocks["A"])
     for name, block in blocks.items():
         checks.shape(name, block, size, size)
-        checks.require(block >= 0, f"{name} must have entries of at least 0")
+        checks.require(block >= 0, f"{name} must have entries of at least 0", block)
+    checks.batch(**{name: block.shape[:-2] for name, block in blocks.items()})
     return list(torch.broadcast_tensors(*blocks.values()))
 
 
@@ -387,12 +389,12 @@ def _check_evolution(M, z0, steps: int, clip: bool, species: int) -> tuple[Tenso
     size = checks.square("M", M)
     checks.shape("z0", z, size)
     steps = checks.integer("steps", steps, lowest=0)
-    if clip:
+    if checks.flag("clip", clip):
         checks.integer("species", species, lowest=1)
         if size % species:
             raise ValueError(f"species must divide the {size} classes of M when clip is on, got {species}")
         checks.require(z >= 0, lambda: f"z0 must be at least 0 when clip is on, got {float(z.min())}")
-    batch = torch.broadcast_shapes(M.shape[:-2], z.shape[:-1])
+    batch = checks.batch(M=M.shape[:-2], z0=z.shape[:-1])
     return M, z.expand(*batch, size), steps
 
 

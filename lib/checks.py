@@ -18,6 +18,7 @@ from lib.live import tracing
 
 __all__ = [
     "batch",
+    "callback",
     "choice",
     "describe",
     "device",
@@ -286,6 +287,17 @@ def flag(name: str, value) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be True or False, got {describe(value)}")
     return bool(value)
+
+
+def callback(name: str, value) -> None:
+    """Check a function to be called on the way, such as the one that shows progress; None is allowed.
+
+    Examples
+    --------
+    >>> callback("progress", print)
+    """
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} must be callable or None, got {describe(value)}")
 
 
 def generator(name: str, value) -> torch.Generator:

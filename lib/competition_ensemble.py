@@ -134,6 +134,7 @@ def march(
         )
     steps = checks.integer("steps", steps, lowest=0)
     clip = checks.flag("clip", clip)
+    checks.callback("progress", progress)
     systems = M.shape[0]
     chunk = _chunk(chunk, M.device, systems)
     result = torch.empty_like(z0)
@@ -262,6 +263,7 @@ def standing_ensemble(
     bins = checks.integer("bins", bins, lowest=1)
     checks.choice("dtype", dtype, (torch.float32, torch.float64))
     device = checks.device("device", device)
+    checks.callback("progress", progress)
     chunk = (
         min(systems, 8192 if device.type == "cpu" else 262_144)
         if chunk is None

@@ -60,6 +60,14 @@ def _value(name):
     return GLUED[name]
 
 
+def _filled(place):
+    value = _value(place[1])
+    try:
+        return format(value, place[2] or "")
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"{place[0]} asks for the format {place[2]!r}, but the value is {value!r}") from problem
+
+
 def text(markdown):
     """Show Markdown with glued values in the places ``[[name]]`` and ``[[name:.3f]]``.
 
@@ -76,7 +84,7 @@ def text(markdown):
     Raises
     ------
     ValueError
-        If a name has not been glued.
+        If ``markdown`` is no text, a name has not been glued, or a format does not fit its value.
 
     Examples
     --------
@@ -86,7 +94,9 @@ def text(markdown):
     """
     from IPython.display import Markdown
 
-    return Markdown(SLOT.sub(lambda place: format(_value(place[1]), place[2] or ""), markdown))
+    if not isinstance(markdown, str):
+        raise ValueError(f"markdown is {markdown!r}; allowed: a text")
+    return Markdown(SLOT.sub(_filled, markdown))
 
 
 def show(name):

@@ -211,8 +211,7 @@ def _fit(network, counts, present, founders, train_days, steps, learning_rate, p
     train_days = checks.integer("train_days", train_days, lowest=2, highest=days)
     steps = checks.integer("steps", steps, lowest=1)
     learning_rate = checks.real_number("learning_rate", learning_rate, lowest=0, open_below=True)
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress must be callable, got {checks.describe(progress)}")
+    checks.callback("progress", progress)
     seen = counts.isfinite() & present[:, :, None]
     early = torch.arange(days, device=counts.device) < train_days
     train, test = seen & early, seen & ~early

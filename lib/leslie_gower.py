@@ -89,7 +89,9 @@ def leslie_gower_totals(fecundity: Tensor, survival: Tensor, crowding: Tensor, s
     tensor([[[1.0000, 1.8180, 3.0770, 4.7060]]], dtype=torch.float64)
     """
     steps = checks.integer("steps", steps, lowest=0)
-    _check_model_shapes(fecundity, survival, crowding, start)
+    _check_model(fecundity, survival, start, crowding=crowding)
+    species = fecundity.shape[-2]
+    checks.shape("crowding", crowding, species, species)
     L = projection.births_and_survival(fecundity, survival)
     x = start.movedim(-3, -1)
     totals = [x.sum(dim=-2)]
@@ -130,7 +132,7 @@ def linear_competition_totals(fecundity: Tensor, survival: Tensor, harm: Tensor,
              [1.0000, 1.5000, 2.2500]]], dtype=torch.float64)
     """
     steps = checks.integer("steps", steps, lowest=0)
-    _check_model_shapes(fecundity, survival, None, start)
+    _check_model(fecundity, survival, start, harm=harm)
     if fecundity.shape[-2] != 2:
         raise ValueError(f"fecundity must have two species, got shape {tuple(fecundity.shape)}")
     checks.shape("harm", harm, 2, fecundity.shape[-1], fecundity.shape[-1])
@@ -316,13 +318,15 @@ class LinearCompetition(_AgeStructured):
         return self._rolled(initial_totals, lambda start: linear_competition_totals(*rates, start, steps))
 
 
-def _check_model_shapes(fecundity: Tensor, survival: Tensor, crowding: Tensor | None, start: Tensor) -> None:
-    for name, value in (("fecundity", fecundity), ("survival", survival), ("start", start)):
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{name} must be a tensor, got {checks.describe(value)}")
+def _check_model(fecundity: Tensor, survival: Tensor, start: Tensor, **between: Tensor) -> None:
+    """Check types, and the shapes that all models share; ``between`` is what the species do to each other."""
+    named = {"fecundity": fecundity, "survival": survival, "start": start, **between}
+    for name, value in named.items():
+        if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
+            raise ValueError(f"{name} must be a tensor of real numbers, got {checks.describe(value)}")
+        if value.dtype != fecundity.dtype:
+            raise ValueError(f"{name} must have the dtype of fecundity, {fecundity.dtype}, got {value.dtype}")
     checks.shape("fecundity", fecundity, None, None)
     species, classes = fecundity.shape[-2:]
     checks.shape("survival", survival, species, classes - 1)
     checks.shape("start", start, None, species, classes)
-    if crowding is not None:
-        checks.shape("crowding", crowding, species, species)

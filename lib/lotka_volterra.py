@@ -155,6 +155,8 @@ def lotka_volterra(growth_rate, capacity, competition, initial, days) -> np.ndar
     growth_rate, capacity, competition, initial = given.values()
     days = _finite("days", days)
     species = growth_rate.size
+    if growth_rate.ndim != 1 or not species:
+        raise ValueError(f"growth_rate must have shape (species,), got shape {growth_rate.shape}")
     wanted = {
         "growth_rate": (species,),
         "capacity": (species,),

@@ -172,7 +172,7 @@ def measured_elsewhere(slug, run, name):
         raise ValueError(f"run is {run!r} but there is no {source}; runs of this chapter: {', '.join(known)}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{source}: is not JSON ({error})") from None
     _check_run(source, content)
     values = content["values"]
@@ -204,7 +204,7 @@ def write(slug, run, values, *, device, command, seconds, seeds, note="", commit
         Where, by which command, and what else a reader should know.
     seconds : float
         Wall time in seconds.
-    seeds : list of int
+    seeds : sequence of int
         Seeds used.
     commit, date : str, optional
         Default: the commit checked out here and today.
@@ -222,6 +222,10 @@ def write(slug, run, values, *, device, command, seconds, seeds, note="", commit
     for argument, text in (("slug", slug), ("run", run)):
         if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", text):
             raise ValueError(f"{argument} is {text!r}; allowed: letters, digits, '-' and '_'")
+    if not isinstance(values, dict):
+        raise ValueError(f"values is {values!r}; allowed: a dictionary that names at least one value")
+    if not isinstance(seeds, (list, tuple, range)):
+        raise ValueError(f"seeds is {seeds!r}; allowed: a list of integers")
     folder = shipped("results") / slug
     if commit is None:
         answer = subprocess.run(

@@ -1,5 +1,7 @@
 """The one place where arguments are checked."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,29 @@ def test_choices_and_long_values():
         checks.integer("m", 2, lowest=3)
     with pytest.raises(ValueError, match="of at least 1, got 0"):
         checks.real_number("rate", 0, lowest=1)
+
+
+@pytest.mark.parametrize("value", [True, [1.0, True], [[0.5], [False]], np.array([True]), np.bool_(True), [1j], 1 + 0j])
+def test_true_false_and_complex_entries_are_not_cast(value):
+    with pytest.raises(ValueError, match="a must be real numbers, got"):
+        checks.tensors(a=value)
+
+
+def test_the_message_ends_with_the_first_entry_that_fails():
+    rates = torch.tensor([[0.5, 2.0], [-3.0, -4.0]])
+    with pytest.raises(ValueError, match=r"^rates must be at least 0, got -3$"):
+        checks.require(rates >= 0, "rates must be at least 0", rates)
+    checks.require(rates >= -4, "rates must be at least -4", rates)
+
+
+def test_batches_that_do_not_fit():
+    assert checks.batch(M=(2, 1), z0=(3,)) == (2, 3)
+    message = r"the leading dimensions of M and z0 must be equal or 1, got \(2,\) and \(3,\)"
+    with pytest.raises(ValueError, match=message):
+        checks.batch(M=(2,), z0=(3,))
+
+
+def test_numbers_that_no_float_holds():
+    assert checks.real_number("a", Fraction(1, 2), lowest=0) == 0.5
+    with pytest.raises(ValueError, match="a must be a finite number of at least 0"):
+        checks.real_number("a", 10**400, lowest=0)

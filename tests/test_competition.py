@@ -246,3 +246,21 @@ ZERO = [[0.0]]
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("systems", "n"), [(1, 2), (3, 1), (1, 1), (3, 2)])
+def test_march_does_not_write_into_its_arguments(systems, n):
+    M, z0 = torch.rand(systems, n, n, generator=GENERATOR), torch.rand(systems, n, generator=GENERATOR)
+    before = M.clone(), z0.clone()
+    leslie.march(M, z0, steps=5)
+    assert torch.equal(M, before[0]) and torch.equal(z0, before[1])
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e6, 1e30])
+def test_march_is_that_of_the_ordinary_recursion_for_any_units(size):
+    """Entries and counts of any size: eight steps without rescaling would leave float32."""
+    M = torch.rand(5, 4, 4, generator=GENERATOR)
+    z0 = torch.rand(5, 4, generator=GENERATOR)
+    expected, _ = leslie.evolve_normalised(M.double(), z0.double(), steps=20)
+    found = leslie.march(size * M, size * z0, steps=20)
+    assert torch.allclose(found.double(), expected, rtol=1e-4, atol=1e-6)

@@ -295,3 +295,23 @@ def test_one_experiment_may_be_a_vector(model):
     alone = model.rollout([2.0, 1.0], 5)
     assert alone.shape == (2, 6)
     torch.testing.assert_close(alone, model.rollout([[2.0, 1.0], [2.0, 0.0]], 5)[0])
+
+
+def test_a_fit_needs_a_number_after_day_0():
+    counts = torch.where(torch.arange(26) < 22, float("nan"), COUNTS)
+    with pytest.raises(ValueError, match="counts must hold a number on days 1 to 20, which are fitted"):
+        leslie.fit_leslie_gower(counts, PRESENT, steps=1)
+
+
+def test_the_models_do_not_mix_types():
+    with pytest.raises(
+        ValueError, match=r"survival must have the dtype of fecundity, torch\.float64, got torch\.float32"
+    ):
+        leslie.leslie_gower_totals(ONES, ONES[:, :0].float(), ONES, ONES[None], 3)
+
+
+def test_growth_that_never_starts_is_refused():
+    with pytest.raises(ValueError, match="counts must hold a number above 0, got only 0"):
+        leslie.fit_logistic([0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="counts must hold a number above 0 of each species on the fitted days"):
+        leslie.fit_lotka_volterra(NUMPY[0][1:2], NUMPY[1][1:2])

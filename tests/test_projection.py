@@ -237,3 +237,23 @@ def test_eigenvalues_have_a_fixed_order(size, seed):
 def test_eigenvalues_bad_input():
     with pytest.raises(ValueError, match="L must be"):
         leslie.eigenvalues([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a, b: leslie.leslie_matrix(torch.zeros(a, 2), torch.zeros(b, 1)),
+        lambda a, b: leslie.evolve(torch.zeros(a, 2, 2), torch.zeros(b, 2), 1),
+        lambda a, b: leslie.block_matrix(*(torch.zeros(size, 1, 1) for size in (a, b, a, b))),
+        lambda a, b: leslie.perturbed_growth(torch.ones(a, 1, 1), torch.ones(b, 1, 1)),
+        lambda a, b: leslie.evolve_complex(*torch.ones(2, a, 1, 1), *torch.ones(2, b, 1), 1),
+        lambda a, b: leslie.standing_margin(*torch.ones(4, a, 1, 1), *torch.ones(2, b, 1)),
+        lambda a, b: leslie.beverton_holt(torch.full((a,), 2.0), torch.ones(b), 1.0, 1.0),
+        lambda a, b: leslie.two_class_hamiltonian(torch.ones(a, 2), torch.ones(b, 1)),
+        lambda a, b: leslie.fractional_steps(torch.ones(a, 2), torch.ones(a, 1), torch.ones(b, 2), [1.0]),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(call):
+    call(3, 1)
+    with pytest.raises(ValueError, match=r"the leading dimensions of .* must be equal or 1"):
+        call(2, 3)

@@ -120,7 +120,7 @@ def agreement(claim, measured):
     ----------
     claim : Claim
         A claim with a value.
-    measured : float, bool or tuple of float
+    measured : float, bool, tensor or sequence of float
         Our value(s), in the claim's unit.
 
     Returns
@@ -131,7 +131,8 @@ def agreement(claim, measured):
     Raises
     ------
     ValueError
-        If the measured value is nan or not of the claim's form (number, list of the same length, true/false).
+        If the measured value is nan or not of the claim's form (number, list of the same length, true/false), or the
+        claim has no value.
 
     Examples
     --------
@@ -140,6 +141,9 @@ def agreement(claim, measured):
     1.0
     """
     name = f"claims/{claim.slug}.yml: claim '{claim.id}'"
+    measured = _plain(measured)
+    if claim.value is None:
+        raise ValueError(f"{name}: value is None; allowed: a claim with a number or true/false to compare with")
     if isinstance(claim.value, bool):
         if not isinstance(measured, bool):
             raise ValueError(f"{name}: measured is {measured!r}; allowed: True or False, as the value is {claim.value}")
@@ -173,6 +177,22 @@ def _plain(measured):
     return measured
 
 
+def _check_free(name, measured):
+    """Check what is measured for a claim without a number: it is still shown, so it has to say something."""
+    if isinstance(measured, str):
+        if measured.strip():
+            return
+    elif isinstance(measured, tuple):
+        if measured and all(_is_number(entry) and not math.isnan(entry) for entry in measured):
+            return
+    elif _is_number(measured) and not math.isnan(measured):
+        return
+    raise ValueError(
+        f"{name}: measured is {measured!r}; allowed: a number, a list of numbers or a text, none of them nan or empty "
+        "(true and false need a claim whose value is true or false)"
+    )
+
+
 def judge(claim, measured, stated=None, note=""):
     """Decide the verdict, or refuse one that the numbers contradict.
 
@@ -197,7 +217,8 @@ def judge(claim, measured, stated=None, note=""):
     Raises
     ------
     ValueError
-        If the stated verdict is unknown or contradicts the numbers, or a reason is missing.
+        If the stated verdict is unknown or contradicts the numbers, a reason is missing, or what was measured is nan,
+        empty or not of the claim's form.
 
     Examples
     --------
@@ -208,6 +229,9 @@ def judge(claim, measured, stated=None, note=""):
     'contradicted'
     """
     name = f"claims/{claim.slug}.yml: claim '{claim.id}'"
+    measured = _plain(measured)
+    if not isinstance(note, str):
+        raise ValueError(f"{name}: note is {note!r}; allowed: a text")
     if stated is not None and stated not in VERDICTS:
         raise ValueError(f"{name}: verdict is {stated!r}; allowed: {', '.join(VERDICTS)}")
     reason = note.strip() or claim.note
@@ -220,6 +244,7 @@ def judge(claim, measured, stated=None, note=""):
         default, allowed = OUT_OF_REACH, {OUT_OF_REACH}
         needs_reason = {OUT_OF_REACH}
     elif claim.value is None:
+        _check_free(name, measured)
         default = RECONSTRUCTED if claim.kind == "reconstructed" else None
         allowed, needs_reason = {held, PARTLY, CONTRADICTED}, {PARTLY}
     else:
@@ -287,7 +312,7 @@ def check(slug, id, measured=None, *, seconds=None, note="", verdict=None, unit=
             f"{name}: measured is {measured!r}; allowed: a Measurement from results/, as the scale is 'gpu'"
         )
     value = _plain(elsewhere.value if elsewhere else measured)
-    note = note or ""
+    note = "" if note is None else note
     outcome = Outcome(
         claim=claim,
         measured=value,

@@ -94,6 +94,8 @@ def _read_tolerance(fail, tolerance, value):
     entries = value if isinstance(value, tuple) else (value,)
     if mode == "rel" and any(entry == 0 for entry in entries):
         return fail("tolerance", tolerance, "{abs: size}, because a relative tolerance of the value 0 is 0")
+    if mode == "rel" and size >= 1:
+        return fail("tolerance", tolerance, "a relative size below 1, because from 1 on it accepts 0 and other signs")
     return mode, float(size)
 
 
@@ -141,7 +143,16 @@ def _read_claim(file, slug, position, item):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 1e-6 as text; a claims file means the number."""
+    """YAML 1.1 reads 1e-6 as text and of a field written twice takes the last; a claims file means neither."""
+
+    def construct_mapping(self, node, deep=False):
+        written = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(written):
+            if key in written[:position]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"field {key!r} is written twice; allowed: once", node.value[position][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {key: list(rules) for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
@@ -180,7 +191,7 @@ def load(slug, folder=None):
         raise ValueError(f"slug is {slug!r} but there is no {file}; chapters with claims: {', '.join(known)}")
     try:
         items = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: is not YAML ({error})") from None
     if not isinstance(items, list) or not items:
         raise ValueError(f"{file}: holds {type(items).__name__}; allowed: a list of at least one claim")

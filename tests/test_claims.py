@@ -141,6 +141,13 @@ CLAIM = "- id: a\n  statement: b\n  where: c\n"
         (CLAIM + "  value: 1\n  tolerance: {abs: -1}\n", r"allowed: a finite size"),
         (CLAIM + "  value: 1\n  tolerance: {abs: .inf}\n", r"allowed: a finite size"),
         (CLAIM + "  value: 1\n  tolerance: {abs: small}\n", r"allowed: a finite size"),
+        (
+            CLAIM + "  value: 1\n  tolerance: {rel: 1}\n",
+            r"allowed: a relative size below 1, because from 1 on it accepts 0",
+        ),
+        (CLAIM + "  value: 1\n  tolerance: {abs: true}\n", r"allowed: a finite size"),
+        (CLAIM + "  value: 1\n  value: 2\n  tolerance: {abs: 1}\n", r"is not YAML \(field 'value' is written twice"),
+        (CLAIM + "  value: 1\n  tolerance: {abs: 1, abs: 2}\n", r"is not YAML \(field 'abs' is written twice"),
         (CLAIM + "  value: 0\n  tolerance: {rel: 0.1}\n", r"because a relative tolerance of the value 0 is 0"),
         (CLAIM + "  value: null\n  scale: laptop\n", r"field 'scale' is 'laptop'; allowed: build, gpu, out of reach"),
         (CLAIM + "  value: null\n  kind: rumour\n", r"field 'kind' is 'rumour'; allowed: paper, cited, reconstructed"),
@@ -232,12 +239,47 @@ def test_the_numbers_decide(claim, measured, verdict):
         (NUMBER, "two", None, "", r"allowed: numbers"),
         (NUMBER, True, None, "", r"allowed: numbers"),
         (replace(NUMBER, value=True, tolerance=None), 1.0, None, "", r"allowed: True or False"),
+        (replace(NUMBER, value=True, tolerance=None), None, REPRODUCED, "x", r"measured is None; allowed: a value"),
+        (replace(NUMBER, value=False, tolerance=None), 0, None, "", r"allowed: True or False"),
+        (replace(NUMBER, value=1.0), True, REPRODUCED, "x", r"allowed: numbers"),
+        (LIST, (1.0, 2.0, True), None, "", r"allowed: numbers"),
+        (LIST, (1.0, 2.0, 4.0, 4.0), REPRODUCED, "x", r"allowed: a list of 3 numbers"),
+        (LIST, ((1.0, 2.0, 4.0),), None, "", r"allowed: a list of 3 numbers"),
+        (LIST, [1.0, 2.0, None], None, "", r"allowed: numbers"),
+        (NUMBER, 2.0 + 0j, None, "", r"allowed: numbers"),
+        (
+            replace(NUMBER, tolerance=("abs", 0.0)),
+            2.0 + 1e-15,
+            REPRODUCED,
+            "x",
+            r"but measured 2\.000000000000001 again",
+        ),
+        (replace(NUMBER, value=math.inf), math.nan, REPRODUCED, "x", r"nan has no verdict"),
+        (NUMBER, 3.0, PARTLY, 3, r"note is 3; allowed: a text"),
     ],
 )
 def test_a_verdict_the_numbers_contradict_is_refused(claim, measured, stated, note, message):
     with pytest.raises(ValueError, match=message) as raised:
         judge(claim, measured, stated, note)
     assert "claims/demo.yml: claim 'x'" in str(raised.value)
+
+
+FREE = replace(NUMBER, value=None, tolerance=None)
+
+
+@pytest.mark.parametrize("kind", ["paper", "reconstructed"])
+@pytest.mark.parametrize(
+    "measured", [math.nan, (1.0, math.nan), (), ((1.0,),), "", " ", True, False, {}, {"a": 1.0}, 1j, ("a", "b")]
+)
+def test_a_claim_without_a_number_still_needs_something_measured(kind, measured):
+    for stated in (None, *VERDICTS):
+        with pytest.raises(ValueError, match=r"measured is .*; allowed: a number, a list of numbers or a text"):
+            judge(replace(FREE, kind=kind), measured, stated, "why")
+
+
+def test_agreement_asks_for_a_number_to_compare_with():
+    with pytest.raises(ValueError, match=r"value is None; allowed: a claim with a number"):
+        claims.agreement(FREE, 1.0)
 
 
 def test_an_author_may_soften_with_a_reason_and_harden_partly():
@@ -345,6 +387,26 @@ def test_a_record_is_left_only_for_the_build(monkeypatch):
     record = options["metadata"]["living_models"]["claim"]
     assert (record["slug"], record["id"], record["verdict"]) == ("demo", "growth-factor", REPRODUCED)
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_file_in_another_encoding_is_named(book):
+    (book / "claims" / "demo.yml").write_bytes(b"- id: \xff\xfe")
+    with pytest.raises(ValueError, match=r"claims/demo\.yml: is not YAML"):
+        claims.load("demo")
+    (book / "results" / "demo" / "ensemble.json").write_bytes(b"{\xff")
+    with pytest.raises(ValueError, match=r"results/demo/ensemble\.json: is not JSON"):
+        claims.measured_elsewhere("demo", "ensemble", "share")
+
+
+def test_trying_again_shows_the_last_outcome_alone_and_leaves_both_records_for_the_build(monkeypatch):
+    """A kernel may run a cell twice; the build finds two records and refuses them (see tests/site)."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *data, **options: shown.append(options))
+    monkeypatch.setenv("LIVE_PAGE", "1")
+    for measured in (1.7, 1.618034):
+        claims.check("demo", "growth-factor", measured)
+    records = [options["metadata"]["living_models"]["claim"]["verdict"] for options in shown]
+    assert records == [CONTRADICTED, REPRODUCED]
 
 
 # -- the table

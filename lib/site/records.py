@@ -205,9 +205,12 @@ def _page_faults(docname, page, loaded):
         if record["id"] in seen:
             found.append(f"{at} gets two verdicts; allowed: one")
         seen.add(record["id"])
-        measured = tuple(record["measured"]) if isinstance(record["measured"], list) else record["measured"]
+        claim = stated[record["id"]]
+        if record["measured"] is not None and (claim.scale == "gpu") != bool(record["source"]):
+            came = record["source"] or "this run"
+            found.append(f"{at}: measured comes from {came}, which does not fit the claim's scale '{claim.scale}'")
         try:
-            claims.judge(stated[record["id"]], measured, record["verdict"], record["note"])
+            claims.judge(claim, record["measured"], record["verdict"], record["note"])
         except ValueError as error:
             found.append(f"{at}: {error}")
     missing = [claim_id for claim_id in stated if claim_id not in seen]

@@ -198,6 +198,11 @@ FAILURES = {
         [*good_cells(), verdict("other", "golden", 1.618, "reproduced")],
         "claim 'golden' belongs to 'other'",
     ),
+    "the build's own number for a claim that needs a GPU": (
+        CLAIMS.replace("scale: out of reach", "scale: gpu"),
+        [good_cells()[0], verdict("demo", "huge", 1.0, "reproduced")],
+        "measured comes from this run, which does not fit the claim's scale 'gpu'",
+    ),
     "a malformed claims file": (
         CLAIMS.replace("  where: eq. (3)\n", ""),
         good_cells(),

@@ -191,6 +191,18 @@ def measured_elsewhere(slug, run, name):
     )
 
 
+def _checked_out():
+    """The commit this code comes from; empty where there is no git or no history."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        answer = subprocess.run(
+            command, cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return answer.stdout.strip()
+
+
 def write(slug, run, values, *, device, command, seconds, seeds, note="", commit=None, date=None):
     """Write a run to ``results/<slug>/<run>.json`` of the repository.
 
@@ -207,7 +219,7 @@ def write(slug, run, values, *, device, command, seconds, seeds, note="", commit
     seeds : sequence of int
         Seeds used.
     commit, date : str, optional
-        Default: the commit checked out here and today.
+        Default: the commit checked out here and today. Where there is no git history the commit has to be given.
 
     Returns
     -------
@@ -228,14 +240,7 @@ def write(slug, run, values, *, device, command, seconds, seeds, note="", commit
         raise ValueError(f"seeds is {seeds!r}; allowed: a list of integers")
     folder = shipped("results") / slug
     if commit is None:
-        answer = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        commit = answer.stdout.strip()
+        commit = _checked_out()
     content = {
         "values": {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
         "device": device,

@@ -19,8 +19,21 @@ TABLE = "book/_static/vendor/ASSETS.yml"
 
 
 def load_table(root: Path = ROOT) -> dict[str, list[dict[str, Any]]]:
-    """The table of vendored files (``files``) and of what the wheels bring (``wheels``)."""
-    return yaml.safe_load((Path(root) / TABLE).read_text(encoding="utf-8"))
+    """The table of vendored files (``files``) and of what the wheels bring (``wheels``).
+
+    Raises
+    ------
+    ExtensionError
+        If the table is missing or is not such a table.
+    """
+    try:
+        table = yaml.safe_load((Path(root) / TABLE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise ExtensionError(f"{TABLE}: cannot be read ({problem})") from problem
+    lists = [table.get(part, []) for part in ("files", "wheels")] if isinstance(table, dict) else [None]
+    if "files" not in (table or ()) or not all(isinstance(rows, list) for rows in lists):
+        raise ExtensionError(f"{TABLE}: must hold the list 'files' and may hold the list 'wheels'")
+    return table
 
 
 def folders(root: Path = ROOT) -> list[Path]:
@@ -38,7 +51,11 @@ def check(root: Path = ROOT) -> list[str]:
     """
     faults = []
     known = {Path(root) / TABLE}
-    for row in load_table(root)["files"]:
+    for place, row in enumerate(load_table(root)["files"], start=1):
+        texts = [row.get(field) for field in ("path", "licence_file", "sha256")] if isinstance(row, dict) else [None]
+        if not all(isinstance(text, str) and text for text in texts):
+            faults.append(f"{TABLE}: file {place} needs path, licence_file and sha256 (texts), got {row!r}")
+            continue
         path, licence = Path(root) / row["path"], Path(root) / row["licence_file"]
         known |= {path, licence}
         for field in ("name", "version", "licence", "package", "use"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-import yaml
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -41,7 +40,7 @@ def vendored_table(root: Path) -> str:
     str
         HTML.
     """
-    listed = yaml.safe_load((Path(root) / assets.TABLE).read_text(encoding="utf-8"))
+    listed = assets.load_table(Path(root))
     rows = [
         (row["name"], row.get("version", "as pinned"), row["licence"], row["package"], row["use"])
         for row in [*listed["files"], *listed.get("wheels", [])]

@@ -69,3 +69,34 @@ def test_unchanged_assets_keep_their_date(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assets.collect(tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "files:\n  a: 1\n", "wheels: []\n", "files: []\nwheels: none\n", "files: [\n", "\0"]
+)
+def test_a_spoiled_table_is_named(copy, text):
+    (copy / assets.TABLE).write_text(text)
+    with pytest.raises(ExtensionError, match=r"book/_static/vendor/ASSETS\.yml: "):
+        assets.check(copy)
+
+
+def test_a_missing_table_is_named(copy):
+    (copy / assets.TABLE).unlink()
+    with pytest.raises(ExtensionError, match=r"ASSETS\.yml: cannot be read"):
+        assets.check(copy)
+
+
+@pytest.mark.parametrize("field", ["path", "licence_file", "sha256"])
+def test_a_row_without_its_essentials_is_named(copy, field):
+    table = assets.load_table(copy)
+    del table["files"][1][field]
+    (copy / assets.TABLE).write_text(yaml.safe_dump(table))
+    message = f"{assets.TABLE}: file 2 needs path, licence_file and sha256 (texts), got {{"
+    assert any(fault.startswith(message) for fault in assets.check(copy))
+
+
+def test_a_row_that_is_no_row_is_named(copy):
+    table = assets.load_table(copy)
+    table["files"].append("just words")
+    (copy / assets.TABLE).write_text(yaml.safe_dump(table))
+    assert any(fault.endswith("got 'just words'") for fault in assets.check(copy))

@@ -20,7 +20,8 @@ def source(minify: bool = True) -> str:
     Parameters
     ----------
     minify : bool
-        Strip comments and white space (for people who read it, ask for ``False``).
+        Strip comments and white space (for people who read it, ask for ``False``). Without rjsmin, a tool of the build
+        that a notebook need not have, the script stays as it is: the same program, only longer.
 
     Returns
     -------
@@ -31,8 +32,10 @@ def source(minify: bool = True) -> str:
     body = "\n".join([_read(first), _tables(), *map(_read, rest)])
     script = f'(() => {{\n"use strict";\n{body}\n}})();\n'
     if minify:
-        import rjsmin  # the build's own tool: a notebook never needs it
-
+        try:
+            import rjsmin
+        except ModuleNotFoundError:
+            return _BANNER + script
         script = rjsmin.jsmin(script)
     return _BANNER + script
 

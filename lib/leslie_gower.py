@@ -7,6 +7,8 @@ arXiv:2412.19831, needed for data that saturate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -93,12 +95,7 @@ def leslie_gower_totals(fecundity: Tensor, survival: Tensor, crowding: Tensor, s
     species = fecundity.shape[-2]
     checks.shape("crowding", crowding, species, species)
     L = projection.births_and_survival(fecundity, survival)
-    x = start.movedim(-3, -1)
-    totals = [x.sum(dim=-2)]
-    for _ in range(steps):
-        x = L @ x / (1 + crowding @ totals[-1])[..., None, :]
-        totals.append(x.sum(dim=-2))
-    return torch.stack(totals, dim=-1).transpose(-3, -2)
+    return _totals(start, steps, lambda x, totals: L @ x / (1 + crowding @ totals)[..., None, :])
 
 
 def linear_competition_totals(fecundity: Tensor, survival: Tensor, harm: Tensor, start: Tensor, steps: int) -> Tensor:
@@ -137,10 +134,15 @@ def linear_competition_totals(fecundity: Tensor, survival: Tensor, harm: Tensor,
         raise ValueError(f"fecundity must have two species, got shape {tuple(fecundity.shape)}")
     checks.shape("harm", harm, 2, fecundity.shape[-1], fecundity.shape[-1])
     L = projection.births_and_survival(fecundity, survival)
+    return _totals(start, steps, lambda x, _: (L @ x - harm @ x.flip(-3)).clamp(min=0))
+
+
+def _totals(start: Tensor, steps: int, step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Follow ``step(x, totals)`` and keep the totals; x holds the experiments last: (..., species, m, experiments)."""
     x = start.movedim(-3, -1)
     totals = [x.sum(dim=-2)]
     for _ in range(steps):
-        x = (L @ x - harm @ x.flip(-3)).clamp(min=0)
+        x = step(x, totals[-1])
         totals.append(x.sum(dim=-2))
     return torch.stack(totals, dim=-1).transpose(-3, -2)
 

@@ -1,5 +1,7 @@
 """Leslie-Gower competition and its fits to Gause's counts: acceptance numbers, invariants, bad input."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -315,3 +317,23 @@ def test_growth_that_never_starts_is_refused():
         leslie.fit_logistic([0.0, 0.0, 0.0])
     with pytest.raises(ValueError, match="counts must hold a number above 0 of each species on the fitted days"):
         leslie.fit_lotka_volterra(NUMPY[0][1:2], NUMPY[1][1:2])
+
+
+def test_the_errors_of_a_fit_are_those_of_a_plain_loop(one_class):
+    """Loss by definition: every counted number of a species that was put in, days 0 to 20 seen, 21 to 25 held out."""
+    fecundity = one_class.model.fecundity[:, 0].tolist()
+    crowding = one_class.model.crowding.tolist()
+    seen, held_out = [], []
+    for experiment in range(3):
+        now = [2.0 * PRESENT[experiment, species].item() for species in (0, 1)]
+        for day in range(26):
+            for species in (0, 1):
+                counted = COUNTS[experiment, species, day].item()
+                if PRESENT[experiment, species] and not math.isnan(counted):
+                    error = math.log1p(now[species]) - math.log1p(counted)
+                    (seen if day <= 20 else held_out).append(error**2)
+            crowd = [1 + sum(k * n for k, n in zip(row, now, strict=True)) for row in crowding]
+            now = [f * n / by for f, n, by in zip(fecundity, now, crowd, strict=True)]
+    assert (len(seen), len(held_out)) == (80, 20)  # four curves; day 1 was not counted
+    assert float(one_class.train) == pytest.approx(math.sqrt(sum(seen) / 80), rel=1e-12)
+    assert float(one_class.test) == pytest.approx(math.sqrt(sum(held_out) / 20), rel=1e-12)

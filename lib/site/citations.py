@@ -25,6 +25,11 @@ def _family(person):
     return _plain(" ".join(person.prelast_names + person.last_names))
 
 
+def _people(entry):
+    """The authors, of a volume without authors the editors."""
+    return entry.persons.get("author") or entry.persons.get("editor") or []
+
+
 class Bibliography:
     """The book's references.
 
@@ -44,10 +49,6 @@ class Bibliography:
             raise ValueError(f"citation key is {key!r}, which {self.path.name} does not have")
         return self.entries[key]
 
-    def _people(self, entry):
-        people = entry.persons.get("author") or entry.persons.get("editor") or []
-        return [_family(person) for person in people]
-
     def authors(self, key):
         """Names as a sentence uses them: one, two, or the first of many.
 
@@ -62,7 +63,7 @@ class Bibliography:
             Such as ``"Gilman et al."``.
         """
         entry = self._entry(key)
-        names = self._people(entry) or [_plain(entry.fields.get("title", key))]
+        names = [_family(person) for person in _people(entry)] or [_plain(entry.fields.get("title", key))]
         if len(names) > 2:
             return f"{names[0]} et al."
         return " and ".join(names)
@@ -94,9 +95,8 @@ class Bibliography:
         """
         entry = self._entry(key)
         fields = {name.lower(): _plain(value) for name, value in entry.fields.items()}
-        people = entry.persons.get("author") or entry.persons.get("editor") or []
         names = []
-        for person in people:
+        for person in _people(entry):
             given = [_plain(name) for name in person.first_names + person.middle_names]
             initials = " ".join(f"{name[0]}." for name in given if name)
             names.append(f"{initials} {_family(person)}".strip())

@@ -223,6 +223,10 @@ def _present(root):
     return set((Path(root) / "book" / "notebooks").rglob("*.ipynb"))
 
 
+def _is_in_step(path, text):
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
 def outdated(root=ROOT):
     """Compare the notebooks with their chapters.
 
@@ -240,10 +244,8 @@ def outdated(root=ROOT):
     found = []
     for path, text in made.items():
         name = path.relative_to(root).as_posix()
-        if not path.is_file():
-            found.append(f"{name} is missing")
-        elif path.read_text(encoding="utf-8") != text:
-            found.append(f"{name} differs from its chapter")
+        if not _is_in_step(path, text):
+            found.append(f"{name} differs from its chapter" if path.is_file() else f"{name} is missing")
     found += [f"{path.relative_to(root).as_posix()} has no chapter" for path in sorted(_present(root) - set(made))]
     return found
 
@@ -264,7 +266,7 @@ def write(root=ROOT):
     made = generate(root)
     changed = []
     for path, text in made.items():
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not _is_in_step(path, text):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             changed.append(path)

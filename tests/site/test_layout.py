@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 
 import pytest
 import yaml
@@ -16,6 +17,11 @@ WRITTEN = [chapter for part in PARTS for chapter in part.chapters if chapter.is_
 
 def tracked():
     """Files that are, or would be, under version control."""
+    if not (ROOT / ".git").exists():  # a downloaded archive: what .gitignore does not name
+        ignored = [line.strip("/ ") for line in (ROOT / ".gitignore").read_text().splitlines() if line.strip()]
+        below = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file()]
+        own = [p for p in below if not any(fnmatch(part, rule) for part in p.parts for rule in ignored)]
+        return [path.as_posix() for path in own]
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     return [name for name in listed if name and (ROOT / name).is_file()]

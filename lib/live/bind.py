@@ -1,6 +1,6 @@
 """Record a figure, find which of its leaves follow the controls, and prove that the page will show what Python shows.
 
-The author does not declare outputs. While the figure function runs once under the recorder, :class:`_Escape` watches
+The author does not declare outputs. While the figure function runs once under the recorder, :class:`Escape` watches
 tensors that depend on a control leave torch, into Plotly or into a text. A leaf of the figure that changes between
 settings is then matched, by value, with one of those tensors; texts carry a mark that says which number stands where.
 
@@ -14,15 +14,14 @@ import copy
 import functools
 import itertools
 import random
-import re
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
-from .errors import NotLive, author_line, place_of
+from .errors import NotLive, place_of
+from .escape import MARK, Escape
 from .leaves import at, differ, leaves, plain, put, same, without_gaps
 from .program import pack, record, replay
 from .trace import Recorder
@@ -32,53 +31,7 @@ __all__ = ["compile_figure"]
 _CORNERS = 16  # settings at the ends of the sliders that are tried at most
 _PATIENCE = 20.0  # seconds of proving per figure before fewer corners are tried; never fewer than _FEWEST
 _FEWEST = 4
-
-_T = torch.Tensor
-_NUMBERS = {_T.numpy, _T.__array__, _T.tolist, _T.item, _T.__float__}
-_DECISIONS = {_T.__bool__, _T.__int__, _T.__index__, _T.__contains__}
-_MARK = re.compile("\u29fc(\\d+)\u2502([^\u29fd]*)\u29fd")  # stands in a text for number i, formatted so
-
-
-class _Escape(TorchFunctionMode):
-    """Notes every tensor that depends on a control and leaves torch."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-        self.tensors: list[torch.Tensor] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        tensor = args[0] if args else None
-        if not self._leaves(func, tensor):
-            return func(*args, **(kwargs or {}))
-        if func in _DECISIONS:
-            raise NotLive(
-                f"Python asks for the value of a tensor that depends on a slider ({func.__name__}) at {author_line()}: "
-                "use torch.where, or a Choice instead of a Slider"
-            )
-        if tensor.is_complex():
-            raise NotLive(
-                f"a complex tensor is shown at {author_line()}: show its real part, imaginary part or modulus"
-            )
-        number = len(self.tensors)
-        self.tensors.append(tensor.detach())
-        if func is _T.__format__:
-            if tensor.dim():
-                raise NotLive(
-                    f"a text formats a tensor of shape {tuple(tensor.shape)} at {author_line()}: format one number"
-                )
-            return f"\u29fc{number}\u2502{args[1]}\u29fd"
-        values = np.array(tensor.detach().resolve_conj().resolve_neg().numpy())  # a copy, unseen by the recorder
-        if func in (_T.item, _T.__float__):
-            return values.item() if func is _T.item else float(values.item())
-        return values.tolist() if func is _T.tolist else values
-
-    def _leaves(self, func, tensor) -> bool:
-        if func not in _NUMBERS | _DECISIONS and func is not _T.__format__:
-            return False
-        if not isinstance(tensor, torch.Tensor) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            return False
-        return self.recorder.is_live(tensor)
+_PIECES = 1024  # arrays larger than this must leave torch whole
 
 
 def compile_figure(function: Callable, controls: dict, chosen: dict, probes: int = 3) -> dict:
@@ -135,10 +88,10 @@ def compile_figure(function: Callable, controls: dict, chosen: dict, probes: int
 
 
 def _recorded(function, setting, chosen, name):
-    watchers: list[_Escape] = []
+    watchers: list[Escape] = []
 
-    def watch(recorder: Recorder) -> _Escape:
-        watchers.append(_Escape(recorder))
+    def watch(recorder: Recorder) -> Escape:
+        watchers.append(Escape(recorder))
         return watchers[0]
 
     recorder, inputs, figure = record(functools.partial(function, **chosen), setting, watch)
@@ -156,31 +109,59 @@ def _python(function, setting, chosen) -> dict:
 def _bindings(template: dict, tensors: list, cases: list, name: str) -> list[dict]:
     """How each leaf that changes is computed: from tensor ``out``, or as a ``text`` with numbers in it."""
     binds = []
-    shapes = [tuple(t.shape) for t in tensors]
+    computed = [[outs[i].double().numpy() for _, _, outs in cases] for i in range(len(tensors))]
     for path, value in leaves(template):
         if isinstance(value, str):
-            if _MARK.search(value):
+            if MARK.search(value):
                 binds.append({"path": path, "text": _text(value)})
             continue
         found = [at(figure, path) for _, figure, _ in cases]
         seen = [None if v is None or isinstance(v, str | dict) else _array(v) for v in found]
         if any(s is None or s.shape != seen[0].shape for s in seen):
             continue  # another shape or kind: the proof will name it
-        if all(np.array_equal(s, seen[0], equal_nan=True) for s in seen):
-            continue
-        for i, shape in enumerate(shapes):
-            if shape == seen[0].shape and all(
-                same(s, outs[i].double().numpy()) for s, (_, _, outs) in zip(seen, cases, strict=True)
-            ):
-                binds.append({"path": path, "out": i})
-                break
-        else:
-            where = "".join(f"[{key!r}]" for key in path)
-            raise NotLive(
-                f"{name}: figure{where} changes with the sliders but was not computed by torch from them: "
-                "do its arithmetic in torch, not in numpy or Python (and sort eigenvalues: their order is not fixed)"
-            )
+        pieces = _matched(path, seen, computed)
+        if pieces is None:
+            raise NotLive(_unmatched(path, seen, computed, name))
+        binds += pieces
     return binds
+
+
+def _matched(path: list, seen: list[np.ndarray], computed: list[list[np.ndarray]]) -> list[dict] | None:
+    """The bindings of one leaf, whole or in pieces (a list of numbers, a list of rows); None if there are none.
+
+    An array that no setting changed is bound all the same if it equals a tensor that left: what it shows may be rare.
+    """
+    constant = all(np.array_equal(s, seen[0], equal_nan=True) for s in seen)
+    if constant and seen[0].size < 2:
+        return []
+    for i, values in enumerate(computed):
+        if all(same(s, v) for s, v in zip(seen, values, strict=True)):
+            return [{"path": path, "out": i}]
+    if constant:
+        return []
+    if not seen[0].ndim or seen[0].size > _PIECES:
+        return None
+    pieces = [_matched([*path, k], [s[k] for s in seen], computed) for k in range(len(seen[0]))]
+    return None if None in pieces else [bind for piece in pieces for bind in piece]
+
+
+def _unmatched(path: list, seen: list[np.ndarray], computed: list[list[np.ndarray]], name: str) -> str:
+    where = "".join(f"[{key!r}]" for key in path)
+    for values in computed:
+        if values[0].shape != seen[0].shape:
+            continue
+        gaps = [np.abs(s - v)[np.isfinite(s)].max(initial=0) for s, v in zip(seen, values, strict=True)]
+        scale = max(np.abs(s[np.isfinite(s)]).max(initial=0) for s in seen)
+        if max(gaps) < 1e-4 * scale:
+            return (
+                f"{name}: figure{where} is computed by torch, but two ways of rounding differ by {max(gaps):.1e}: "
+                "write it so that rounding errors do not grow (torch.atan2 instead of acos near 1, log1p, expm1), or "
+                "show fewer steps of a chaotic run"
+            )
+    return (
+        f"{name}: figure{where} changes with the sliders but was not computed by torch from them: "
+        "do its arithmetic in torch, not in numpy or Python (and sort eigenvalues: their order is not fixed)"
+    )
 
 
 def _array(value) -> np.ndarray | None:
@@ -191,7 +172,7 @@ def _array(value) -> np.ndarray | None:
 
 
 def _text(value: str) -> list:
-    parts = _MARK.split(value)
+    parts = MARK.split(value)
     text: list = [parts[0]]
     for i in range(1, len(parts), 3):
         text += [[int(parts[i]), parts[i + 1]], parts[i + 2]]
@@ -205,9 +186,13 @@ def _filled(template: dict, binds: list[dict], outs: list[torch.Tensor]) -> dict
         if "out" in bind:
             put(figure, bind["path"], outs[bind["out"]].double().tolist())
         else:
-            words = (t if isinstance(t, str) else format(outs[t[0]].item(), t[1]) for t in bind["text"])
+            words = (t if isinstance(t, str) else _word(outs[t[0]].item(), t[1]) for t in bind["text"])
             put(figure, bind["path"], "".join(words))
     return figure
+
+
+def _word(number: float, spec: str) -> str:
+    return format(int(number) if spec.endswith("d") else number, spec)
 
 
 def _packed(template: dict, binds: list[dict], recorder: Recorder, inputs: dict, tensors: list) -> dict:

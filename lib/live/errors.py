@@ -6,9 +6,19 @@ import linecache
 import traceback
 from pathlib import Path
 
-__all__ = ["NotLive", "author_line", "place_of"]
+__all__ = ["NotLive", "author_line", "instead_of", "place_of"]
 
 _OURS = str(Path(__file__).parent)
+
+
+# what the page can run in place of an operation that it cannot
+_INSTEAD = {
+    "_linalg_svd": "take torch.linalg.eigh of a.mT @ a; ",
+    "linalg_lstsq": "solve the normal equations, torch.linalg.solve(a.mT @ a, a.mT @ b); ",
+    "linalg_pinv": "solve the normal equations, torch.linalg.solve(a.mT @ a, a.mT @ b); ",
+    "linalg_qr": "take torch.linalg.cholesky of a.mT @ a; ",
+    "avg_pool2d": "average the windows of x.unfold; ",
+}
 
 
 class NotLive(Exception):
@@ -34,6 +44,15 @@ def author_line() -> str:
         line = linecache.getline(name, frame.lineno or 0).strip() or (frame.line or "")
         return f"{_place(name, frame.lineno or 0)}: {line}"
     return "an unknown line"
+
+
+def instead_of(name: str) -> str:
+    """What the page has in place of an ATen operation that it has not, as the start of a sentence, or ``""``."""
+    if name.startswith("_foreach_"):
+        return "pass foreach=False; "
+    if name.startswith("bitwise_") or name.endswith("shift__"):
+        return "use % and // for integers; "
+    return _INSTEAD.get(name, "")
 
 
 def place_of(function) -> str:

@@ -118,6 +118,31 @@ def _embedding(r, func, weight, index, *args, **kwargs):
         return weight[index]
 
 
+@rule("bincount")
+def _bincount(r, func, x, weights=None, minlength=0):
+    if not minlength:
+        raise NotLive(f"torch.bincount without minlength at {author_line()}: the number of bins must be fixed")
+    count = len(func(x, weights, minlength))
+    with r:
+        return _counted(x, weights, count)
+
+
+@rule("histc")
+def _histc(r, func, x, bins=100, min=0, max=0):
+    if not min < max:
+        raise NotLive(f"torch.histc without min and max at {author_line()}: the bins must be fixed")
+    with r:
+        x = x.reshape(-1)
+        at = ((x - min) * bins / (max - min)).long().clamp(max=bins - 1)
+        return _counted(torch.where((x >= min) & (x <= max), at, bins), None, bins).to(x.dtype)
+
+
+def _counted(at: torch.Tensor, weights, count: int) -> torch.Tensor:
+    """How often each of ``0 ... count - 1`` occurs, or the sum of the weights; larger positions are not counted."""
+    out = torch.zeros(count + 1, dtype=torch.int64 if weights is None else weights.dtype)
+    return out.index_add(0, at.clamp(max=count), torch.ones_like(at) if weights is None else weights)[:count].clone()
+
+
 def _write_at(r, target: torch.Tensor, plan: _Plan, values, accumulate: bool) -> None:
     whole = r.write(target)
     base = Operand(whole.buffer, whole.offset, plan.base)

@@ -118,10 +118,15 @@ def differ(got, want, who: str, path: str = "figure") -> None:
     else:
         equal = got == want
     if not equal:
+        if isinstance(want, str):
+            cause = (
+                "Format tensors in texts, f'{x:.2f}', not float(x) or x.item(), and choose between texts by a Choice"
+            )
+        else:
+            cause = "A branch, a loop length or a trace depends on a slider outside torch: use torch.where or a Choice"
         raise NotLive(
             f"{who}: {path} would not follow the sliders on the page: Python made {_short(want)}, "
-            f"the page {_short(got)}. "
-            "A branch, a loop length, a trace or a text depends on a slider outside torch: use torch.where or a Choice"
+            f"the page {_short(got)}. {cause}"
         )
 
 

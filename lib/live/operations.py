@@ -192,6 +192,7 @@ KERNELS: dict[str, int] = {
     "cummax": 2,
     "cummin": 2,
     "sort": 2,
+    "searchsorted": 1,
     "mm": 1,
     "take": 1,
     "put": 1,

@@ -236,7 +236,11 @@ def _moved(step: list, by: list[int]) -> list:
 
 
 def replay(program: dict[str, Any], settings: dict[str, float]) -> list[torch.Tensor]:
-    """Run a program with torch on the CPU: what the page must compute at these settings."""
+    """Run a program with torch on the CPU: what the page must compute at these settings.
+
+    Sums run backwards: a figure that lives on the rounding of a sum, which the page does in its own order, must not
+    pass the proof.
+    """
     memory = {k: torch.zeros(n, dtype={"d": torch.float64, "f": torch.float32}[k]) for k, n in program["size"].items()}
     for kind, blocks in program["constants"].items():
         for offset, text in blocks:
@@ -262,13 +266,13 @@ def _run(op: str, params: list, operands: list) -> None:
         view(0, params).copy_(POINTWISE[op].torch(*inputs).double())
     elif op in REDUCE:
         kept, reduced = params
-        x = view(1, kept + reduced).reshape(*kept, -1).double()
+        x = view(1, kept + reduced).reshape(*kept, -1).double().flip(-1)
         view(0, kept).copy_(getattr(x != 0 if op in ("any", "all") else x, op)(-1))
     elif op in SCAN:
         view(0, params).copy_(getattr(view(1, params).double(), op)(-1))
     elif op == "mm":
         batch, rows, columns, inner = params
-        product = view(1, (batch, rows, inner)).double() @ view(2, (batch, inner, columns)).double()
+        product = view(1, (batch, rows, inner)).double().flip(-1) @ view(2, (batch, inner, columns)).double().flip(-2)
         view(0, (batch, rows, columns)).copy_(product)
     elif op in ("take", "put", "put_add"):
         _move(op, params, operands, view)
@@ -323,6 +327,7 @@ _KERNELS = {
     "cummax": lambda x: tuple(x.cummax(-1)),
     "cummin": lambda x: tuple(x.cummin(-1)),
     "sort": lambda x, descending: tuple(x.sort(dim=-1, descending=bool(descending), stable=True)),
+    "searchsorted": lambda edges, x, right: torch.searchsorted(edges.contiguous(), x.contiguous(), right=bool(right)),
     "lu": lambda a: tuple(torch.linalg.lu_factor_ex(a)[:2]),
     "lu_solve": lambda lu, pivots, b, adjoint: torch.linalg.lu_solve(lu, pivots.int(), b, adjoint=bool(adjoint)),
     "cholesky": lambda a: torch.linalg.cholesky_ex(a)[0],

@@ -155,14 +155,13 @@ def _cumsum(r, func, x, dim, dtype=None):
 def _searchsorted(r, func, a, b, *, right=False, side=None, out_int32=False, sorter=None):
     edges, values = (a, b) if func._schema.name.endswith("searchsorted") else (b, a)
     right = side == "right" if side is not None else right
-    with r:
-        if not isinstance(values, torch.Tensor):
-            values = torch.as_tensor(values, dtype=edges.dtype)
-        edges, values = edges.unsqueeze(-2), values.unsqueeze(-1)
-        if edges.dim() - 1 == 1 and values.dim() == 1:
-            edges = edges.squeeze(-2)
-        below = edges <= values if right else edges < values
-        return below.sum(-1)
+    if sorter is not None:
+        return NotImplemented
+    if not isinstance(values, torch.Tensor):
+        values = torch.as_tensor(values, dtype=edges.dtype)
+    out = torch.searchsorted(edges, values, right=right)
+    r.kernel("searchsorted", edges.dim() - 1, [out], [edges, values], (int(right),))
+    return out
 
 
 @rule("uniform")

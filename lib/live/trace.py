@@ -21,7 +21,7 @@ import torch
 from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .errors import NotLive, author_line
+from .errors import NotLive, author_line, instead_of
 from .operations import POINTWISE, REDUCE, SCAN
 
 __all__ = ["Buffer", "Instruction", "Operand", "Recorder"]
@@ -164,6 +164,8 @@ class Recorder(TorchDispatchMode):
         return len(self.buffers) - 1
 
     def _buffer(self, tensor: torch.Tensor) -> int:
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            raise NotLive(f"the page has no half precision ({tensor.dtype}), used at {author_line()}: use float32")
         self._keep.append(tensor.untyped_storage())
         return self._add(_kind(tensor.dtype), _length(tensor), None)
 
@@ -322,7 +324,7 @@ class Recorder(TorchDispatchMode):
         if out is NotImplemented:
             numbers = " of complex numbers" if _has_complex(args, kwargs) else ""
             raise NotLive(
-                f"the page cannot run torch.{name}{numbers}, used at {author_line()}: "
+                f"the page cannot run torch.{name}{numbers}, used at {author_line()}: {instead_of(name)}"
                 "write it with other operations, add a row to lib/live/operations.py, or use grid=True"
             )
         return out

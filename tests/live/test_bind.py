@@ -62,6 +62,55 @@ def test_only_what_is_shown_stays_in_the_program():
     assert [s[0] for s in variant(figure)["program"]["signatures"]] == ["mul"]
 
 
+def test_a_list_of_numbers_and_a_list_of_rows_are_bound_in_pieces():
+    def figure(a):
+        made = go.Figure().add_bar(x=["one", "two", "three"], y=[float(a), 2.0, (LINE * a).mean()])
+        return made.add_heatmap(z=[LINE, LINE * a])
+
+    made = variant(figure)
+    paths = [bind["path"] for bind in made["binds"]]
+    assert paths == [["data", 0, "y", 0], ["data", 0, "y", 2], ["data", 1, "z", 1]]
+    assert made["template"]["data"][0]["y"] == [None, 2.0, None]
+
+
+def test_an_array_that_no_probe_changes_is_bound_all_the_same():
+    def figure(a):
+        rare = ((a - 1.2345).abs() < 1e-6).double()
+        return go.Figure().add_heatmap(z=rare * torch.ones(2, 3)).add_scatter(y=LINE * a)
+
+    made = variant(figure)
+    z = next(bind for bind in made["binds"] if bind["path"] == ["data", 0, "z"])
+    assert replay(made["program"], {"a": 1.2345})[z["out"]].tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_integers_in_texts_stay_integers():
+    def figure(a):
+        k = (a * 1000).long()
+        return go.Figure(layout={"title": f"{k} {k:,} {k:6d} {k:.1f}"}).add_scatter(y=LINE * a)
+
+    (title,) = (bind["text"] for bind in variant(figure)["binds"] if "text" in bind)
+    assert [t if isinstance(t, str) else t[1] for t in title] == ["", "d", " ", ",d", " ", "6d", " ", ".1f", ""]
+
+
+def test_one_element_at_a_position_of_a_slider():
+    cube = torch.arange(60.0, dtype=torch.float64).reshape(3, 4, 5)
+
+    def figure(a):
+        k = (a / 2).long()
+        made = go.Figure().add_heatmap(z=cube[k]).add_scatter(y=cube[..., k]).add_scatter(y=cube[:, k, 1:3][0])
+        return made.add_scatter(y=cube[k, 1, None, k + 1][0].reshape(1) * LINE).add_scatter(y=cube[1, -1 - k])
+
+    assert len(variant(figure)["binds"]) == 5
+
+
+def test_full_and_one_hot_follow_a_slider():
+    def figure(a):
+        classes = torch.nn.functional.one_hot((LINE * a / 4).long(), 5)
+        return go.Figure().add_heatmap(z=classes).add_scatter(y=torch.full((4,), a))
+
+    assert len(variant(figure)["binds"]) == 2
+
+
 def colour(a):
     return go.Figure().add_scatter(y=LINE * a, line_color="red" if float(a) > 2 else "blue")
 
@@ -114,7 +163,60 @@ def vector_in_text(a):
     return go.Figure(layout={"title": f"{LINE * a:.2f}"}).add_scatter(y=LINE * a)
 
 
+def alignment(a):
+    return go.Figure(layout={"title": f"{a:>8.2f}"}).add_scatter(y=LINE * a)
+
+
+def capitals(a):
+    return go.Figure(layout={"title": f"{a:.2E}"}).add_scatter(y=LINE * a)
+
+
+def true_or_false(a):
+    return go.Figure(layout={"title": f"{a > 2}"}).add_scatter(y=LINE * a)
+
+
+def float_in_text(a):
+    return go.Figure(layout={"title": f"{float(a):.2f}"}).add_scatter(y=LINE * a)
+
+
+def tensor_of_tensors(a):
+    return go.Figure().add_scatter(y=torch.tensor([a, 2 * a]))
+
+
+def element_set(a):
+    y = torch.zeros(9, dtype=torch.float64)
+    y[a.long()] = 1
+    return go.Figure().add_scatter(y=y)
+
+
+def line_at_a_tensor(a):
+    made = go.Figure().add_scatter(y=LINE * a)
+    made.add_vline(x=a, annotation_text="here")
+    return made
+
+
+def optimiser(a):
+    torch.optim.SGD([torch.ones(2, requires_grad=True)], lr=a)
+    return go.Figure().add_scatter(y=LINE * a)
+
+
+def distance_of_equals(a):
+    p = torch.softmax(a * torch.sin(torch.arange(40, dtype=torch.float64)), 0)
+    t = torch.linspace(0, 1, 5, dtype=torch.float64)[:, None]
+    path = t * p + (1 - t) / 40
+    return go.Figure().add_scatter(y=torch.acos((path.sqrt() * p.sqrt()).sum(1).clamp(max=1)))
+
+
 REFUSED = {
+    alignment: "cannot format a number by '>8.2f'",
+    capitals: "cannot format a number by '.2E'",
+    true_or_false: "shows True or False",
+    float_in_text: "Format tensors in texts",
+    tensor_of_tensors: "use torch.stack",
+    element_set: "x[i.reshape(1)] = ...",
+    line_at_a_tensor: "hand Plotly float(x)",
+    optimiser: "write the step itself",
+    distance_of_equals: "two ways of rounding differ",
     colour: "line.color would not follow",
     branch: "__bool__",
     outside_torch: "not computed by torch",

@@ -190,6 +190,8 @@ BLOCK_CASES = {  # name: (blocks of results, inputs, constants, results by torch
     "cummax": ([(6,), (6,)], [FALLING], (), lambda x: x.cummax(0)),
     "cummin": ([(6,), (6,)], [FALLING], (), lambda x: x.cummin(0)),
     "sort": ([(9,), (9,)], [TIES], (1,), lambda x: x.sort(stable=True, descending=True)),
+    "searchsorted": ([(9,)], [torch.tensor([-1.0, 0.0, 2.0, 2.0, 5.0], dtype=torch.float64), TIES], (1,),
+                     lambda edges, x: torch.searchsorted(edges, x, right=True)),
     "lu": ([(4, 4), (4,)], [_matrix(6, 4, 4)], (), lambda a: torch.linalg.lu_factor(a)),
     "lu_solve": ([(4, 2)], [LU, PIVOTS.double(), _matrix(7, 4, 2)], (1,),
                  lambda lu, p, b: torch.linalg.lu_solve(lu, p.int(), b, adjoint=True)),

@@ -41,6 +41,7 @@ S = _draw(5, 5, seed=2)
 V = X[0, 0]
 EYE = torch.eye(5, dtype=D)
 SPD = S @ S.T + EYE
+BOARD = _draw(16, 24, 17, seed=3)
 INDEX = torch.tensor([3, 0, 2])
 AWKWARD = torch.tensor([0.0, -0.0, 1.0, -2.5, math.inf, -math.inf, math.nan, 1e-300], dtype=D)
 
@@ -260,6 +261,19 @@ CASES = {
     "topk": lambda a: (a * X).topk(2).values.sum() + (a * X).topk(3, dim=1, largest=False).indices.double(),
     "searchsorted": lambda a: (
         torch.searchsorted(V.sort().values, a * X[0, 0]).double() + torch.bucketize(a * V, V.sort()[0])
+    ),
+    "searchsorted_rows": lambda a: (
+        torch.searchsorted(torch.softmax(a * X, 2).cumsum(2), uniform(3, 4, 5, 2)).double()
+        + torch.searchsorted(V.sort().values, torch.tensor([-0.5, 0.5], dtype=D) * a, right=True)
+    ),
+    "roll_by_steps": lambda a: sum(
+        (k + 9) * (a * BOARD).roll(k, d) for d in (0, 1, 2, -2) for k in (1, -1, 2, -3, 0, 15, 33)
+    ),
+    "roll_turned": lambda a: (a * BOARD).transpose(0, 2).roll(1, 0) + (a > BOARD).roll(-1, 2).transpose(0, 2),
+    "histc": lambda a: torch.histc(a * X, 7, -2, 2),
+    "bincount": lambda a: (
+        torch.bincount((a * X[0, 0].abs()).long(), minlength=9).double()
+        + torch.bincount((a * V.abs()).long(), weights=V, minlength=9)
     ),
     # convolutions
     "conv1d": lambda a: F.conv1d(a * X, X[:3, :, :2].contiguous(), W[0, :3], stride=2, padding=1, dilation=2),
@@ -553,6 +567,12 @@ def test_a_task_can_be_abandoned_and_begun_again(page):
     assert progress == sorted(progress) and progress[-1] == 1 and len(progress) > 3
 
 
+def _with_gradient(a):
+    w = torch.ones(3, dtype=D, requires_grad=True)
+    w.grad = a * torch.ones(3, dtype=D)
+    return [w]
+
+
 # -- what cannot be replayed is refused, with the reason -----------------------------------------------------------
 REFUSED = {
     "branch": (lambda a: X * (2 if bool((a * V).sum() > 0) else 1), "torch.where"),
@@ -562,6 +582,11 @@ REFUSED = {
     "global randomness": (lambda a: a * torch.rand(3), "lib.live.uniform"),
     "dropout": (lambda a: F.dropout(a * X, 0.5), "lib.live.uniform"),
     "svd": (lambda a: torch.linalg.svdvals(a * S), "lib/live/operations.py"),
+    "svd's stand-in": (lambda a: torch.linalg.svdvals(a * S), "torch.linalg.eigh of a.mT @ a"),
+    "half precision": (lambda a: (a * X).bfloat16(), "use float32"),
+    "open bins": (lambda a: torch.histc(a * X, 7), "min and max"),
+    "open counts": (lambda a: torch.bincount((a * V.abs()).long()), "minlength"),
+    "many at once": (lambda a: torch.nn.utils.clip_grad_norm_(_with_gradient(a), 1.0), "foreach=False"),
     "integer bits": (lambda a: (a * 5).long() & 3, "lib/live/operations.py"),
     "reinterpreted memory": (lambda a: (a * X).view(torch.int64), "memory"),
     "polygamma": (lambda a: torch.polygamma(3, a * X.abs()), "polygamma"),

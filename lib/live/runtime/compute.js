@@ -15,6 +15,9 @@ const bindPointwise = (loop, shape, M, S) => {
   const [wo, wa, wb = none, wc = none] = S.map((s) => walk(outer, rest(s)));
   return (o) => { for (let i = 0; i < m; i++) loop(n, O, o[0] + wo[i], os, A, o[1] + wa[i], as, B, o[2] + wb[i], bs, C, o[3] + wc[i], cs); };
 };
+const move = (n, O, o, p, A, a, q) => {   // memory to memory; neighbours as a block
+  if (p === 1 && q === 1 && n > 9 && O === A) O.copyWithin(o, a, a + n); else if (p === 1 && q === 0) O.fill(A[a], o, o + n); else POINTWISE.copy(n, O, o, p, A, a, q);
+};
 const bindReduce = (fold, [kept, reduced], [O, A], [so, sa]) => {
   const k = kept.length, wo = walk(kept, so), wa = walk(kept, sa.slice(0, k)), m = wo.length, tail = sa.slice(k), n = volume(reduced);
   const flat = reduced.every((size, d) => d === reduced.length - 1 || tail[d] === tail[d + 1] * reduced[d + 1]);
@@ -55,16 +58,18 @@ const bindMove = (op, [shape, steps, sizes], M, S) => {   // take: out, x, indic
 const bindBlock = (kernel, results, [batch, blocks, extra], M, S) => {
   const b = batch.length, outer = S.map((s) => walk(batch, s.slice(0, b))), inner = S.map((s, i) => walk(blocks[i], s.slice(b)));
   const scratch = blocks.map((block) => F64(volume(block))), m = volume(batch);
+  const outs = scratch.slice(0, results), ins = scratch.slice(results);
   return (o) => {
     for (let p = 0; p < m; p++) {
       for (let i = results; i < M.length; i++) { const from = o[i] + outer[i][p], w = inner[i], X = scratch[i], A = M[i]; for (let j = 0; j < w.length; j++) X[j] = A[from + w[j]]; }
-      kernel(scratch.slice(0, results), scratch.slice(results), blocks, extra);
+      kernel(outs, ins, blocks, extra);
       for (let i = 0; i < results; i++) { const to = o[i] + outer[i][p], w = inner[i], X = scratch[i], O = M[i]; for (let j = 0; j < w.length; j++) O[to + w[j]] = X[j]; }
     }
   };
 };
 const bind = ([op, params, layout], memory) => {
   const M = layout.map((l) => memory[l[0]]), S = layout.map((l) => l.slice(1));
+  if (op === "copy") return bindPointwise(move, params, M, S);
   if (POINTWISE[op]) return bindPointwise(POINTWISE[op], params, M, S);
   if (REDUCE[op]) return bindReduce(REDUCE[op], params, M, S);
   if (SCAN[op]) return bindScan(SCAN[op], params, M, S);

@@ -231,6 +231,13 @@ const BLOCK = {
     const order = Array.from(x, (_, i) => i).sort(descending ? (i, j) => ascending(x[j], x[i]) : (i, j) => ascending(x[i], x[j]));
     order.forEach((j, i) => { values[i] = x[j]; index[i] = j; });
   },
+  searchsorted([out], [edges, x], sizes, [right]) {
+    for (let i = 0; i < x.length; i++) {
+      let low = 0, high = edges.length;
+      while (low < high) { const m = (low + high) >> 1, v = edges[m]; if (right ? v > x[i] : v >= x[i]) high = m; else low = m + 1; }
+      out[i] = low;
+    }
+  },
   lu([L, pivots], [A], [[n]]) {
     L.set(A);
     for (let c = 0; c < n; c++) {

@@ -79,6 +79,26 @@ def _check_texts(owner, **texts):
             raise ValueError(f"{owner}: {argument} must be a text that is not empty, got {text!r}")
 
 
+def _check_solution(owner, solution):
+    if solution is not None:
+        _check_texts(owner, solution=solution)
+
+
+def _check_hint(owner, row, answer, tolerance):
+    """Read one hint of a `Number`, its ends brought into the range of numbers."""
+    wrong = f"{owner}: hints: a hint is (low, high, text) with low <= high, got {row!r}"
+    if not isinstance(row, (tuple, list)) or len(row) != 3:
+        raise ValueError(wrong)
+    *ends, text = row
+    if any(isinstance(end, bool) or not isinstance(end, (int, float)) for end in ends) or not ends[0] <= ends[1]:
+        raise ValueError(wrong)
+    _check_texts(owner, **{"text in hints": text})
+    low, high = (float(max(-sys.float_info.max, min(sys.float_info.max, end))) for end in ends)
+    if abs(low - answer) <= tolerance and abs(high - answer) <= tolerance:
+        raise ValueError(f"{owner}: hints: the hint {row!r} could never be shown, its range is right")
+    return low, high, text
+
+
 def _check_identifier(kind, identifier):
     if not isinstance(identifier, str) or not _IDENTIFIER.fullmatch(identifier):
         raise ValueError(f"{kind}: id must be lower-case letters, digits and hyphens, got {identifier!r}")
@@ -250,16 +270,13 @@ class Number(_Question):
         object.__setattr__(self, "tolerance", _finite(owner, "tolerance", self.tolerance))
         if self.tolerance < 0:
             raise ValueError(f"{owner}: tolerance must be at least 0, got {self.tolerance!r}")
-        hints = []
-        for row in self.hints:
-            if len(row) != 3 or not row[0] <= row[1]:
-                raise ValueError(f"{owner}: a hint is (low, high, text) with low <= high, got {row!r}")
-            _check_texts(owner, hint=row[2])
-            low, high = (max(-sys.float_info.max, min(sys.float_info.max, float(end))) for end in row[:2])
-            if abs(low - self.answer) <= self.tolerance and abs(high - self.answer) <= self.tolerance:
-                raise ValueError(f"{owner}: the hint {row!r} could never be shown, its range is right")
-            hints.append((low, high, row[2]))
-        object.__setattr__(self, "hints", tuple(hints))
+        if not isinstance(self.hints, (tuple, list)):
+            raise ValueError(f"{owner}: hints must be a sequence of (low, high, text), got {self.hints!r}")
+        hints = tuple(_check_hint(owner, row, self.answer, self.tolerance) for row in self.hints)
+        object.__setattr__(self, "hints", hints)
+        if not isinstance(self.unit, str):
+            raise ValueError(f"{owner}: unit must be a text, got {self.unit!r}")
+        _check_solution(owner, self.solution)
 
     @property
     def data(self):
@@ -359,9 +376,12 @@ class Pick(_Options):
         _check_texts(owner, question=self.question, right=self.right)
         object.__setattr__(self, "options", _check_options(owner, self.options, self.answer))
         wrong = set(self.options) - {self.answer}
+        if not isinstance(self.hints, dict):
+            raise ValueError(f"{owner}: hints must be a dictionary, a hint for every wrong option, got {self.hints!r}")
         if set(self.hints) != wrong:
-            raise ValueError(f"{owner}: hints must be for the wrong options {sorted(wrong)}, got {sorted(self.hints)}")
-        _check_texts(owner, **{f"hint for {option!r}": hint for option, hint in self.hints.items()})
+            raise ValueError(f"{owner}: hints must be for the wrong options {sorted(wrong)}, got {list(self.hints)}")
+        _check_texts(owner, **{f"hints: hint for {option!r}": hint for option, hint in self.hints.items()})
+        _check_solution(owner, self.solution)
 
     @property
     def data(self):

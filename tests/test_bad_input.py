@@ -21,6 +21,7 @@ MODULES = (
     "competition_ensemble",
     "data",
     "device",
+    "exercises",
     "figures",
     "glue",
     "hamiltonian",
@@ -79,6 +80,15 @@ KINDS = {
     "duration": (-1, math.nan, math.inf, None, "long", True),
     "seeds": (None, 3, [1.5], [True], ["0"]),
     "date": ("today", 20261122, "2026-13-01"),
+    "id": ("", "A b", "ä", None, 3),
+    "any text": (None, 3),
+    "text or none": ("", " ", 3),
+    "finite": ("1", None, True, math.nan, math.inf, [1.0]),
+    "size": ("1", None, True, math.nan, math.inf, -1),
+    "ranges": (None, 3, [(1,)], [(3, 2, "x")], [("a", "b", "x")], [(True, 2, "x")], [(math.nan, 3, "x")], [(2, 3, "")]),
+    "options": ((), ("x",), ("x", "x"), ("x", ""), (1, 2), "xy", None),
+    "option": ("z", None, 0),
+    "hints": (None, 3, {}, {"z": "?"}, {"y": ""}, {1: "?"}, [("y", "?")]),
 }
 
 
@@ -124,7 +134,27 @@ MODEL = {
     "generator": ("generator or none", None),
     "dtype": ("floating", torch.float64),
 }
+QUESTION = {"id": ("id", "first"), "question": ("text", "Which one?")}
+CHOSEN = {**QUESTION, "options": ("options", ("x", "y")), "answer": ("option", "x")}
 CALLS = [
+    Call(
+        "exercises.Number",
+        {
+            **QUESTION,
+            "answer": ("finite", 1.0),
+            "tolerance": ("size", 0.1),
+            "unit": ("any text", ""),
+            "hints": ("ranges", [(2, math.inf, "Less.")]),
+            "otherwise": ("text", "No."),
+            "right": ("text", "Yes."),
+            "solution": ("text or none", None),
+        },
+    ),
+    Call(
+        "exercises.Pick",
+        {**CHOSEN, "hints": ("hints", {"y": "No."}), "right": ("text", "Yes."), "solution": ("text or none", None)},
+    ),
+    Call("exercises.Bet", {**CHOSEN, "reveal": ("text", "It is x.")}),
     Call("projection.leslie_matrix", {"fecundity": ("vector", [0.0, 4.0]), "survival": ("vector", [0.5])}),
     Call("projection.block_matrix", {**BLOCKS, "kind": ("kind", "competition")}),
     Call(
@@ -335,6 +365,7 @@ ELSEWHERE = {
     "results.measured_elsewhere": "tests/test_claims.py",
     "results.shipped": "a path that need not exist",
     "device.device": "tests/test_device.py",
+    "exercises.judge": "takes whatever a reader gives: tests/live/test_exercises.py",
     "leslie_fit.gause_paramecium": "no argument",
     **{
         f"figures.{role}": "free text and Plotly's own settings"
@@ -344,12 +375,12 @@ ELSEWHERE = {
 
 
 def public_functions():
-    """Functions and models that the modules define themselves, as ``module.name``."""
+    """Functions, models and questions that the modules define themselves, as ``module.name``."""
     for module in MODULES:
         contents = importlib.import_module(f"lib.{module}")
         for name in contents.__all__:
             value = getattr(contents, name)
-            model = inspect.isclass(value) and issubclass(value, torch.nn.Module)
+            model = inspect.isclass(value) and (issubclass(value, torch.nn.Module) or hasattr(value, "check"))
             if (inspect.isfunction(value) or model) and value.__module__ == contents.__name__:
                 yield f"{module}.{name}"
 

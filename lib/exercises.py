@@ -92,7 +92,7 @@ def _check_hint(owner, row, answer, tolerance):
     *ends, text = row
     if any(isinstance(end, bool) or not isinstance(end, (int, float)) for end in ends) or not ends[0] <= ends[1]:
         raise ValueError(wrong)
-    _check_texts(owner, **{"text in hints": text})
+    _check_texts(owner, **{"hints: hint": text})
     low, high = (float(max(-sys.float_info.max, min(sys.float_info.max, end))) for end in ends)
     if abs(low - answer) <= tolerance and abs(high - answer) <= tolerance:
         raise ValueError(f"{owner}: hints: the hint {row!r} could never be shown, its range is right")

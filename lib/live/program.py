@@ -25,6 +25,8 @@ from .tracing import recording
 
 __all__ = ["pack", "record", "replay", "steps_of"]
 
+_SMALL = 2**14  # multiplications of a matrix product that the replay does one by one
+
 
 def record(function, settings: dict[str, float], watcher=None):
     """Run ``function(**settings)`` under a recorder, every setting a watched 0-dim float64 tensor.
@@ -238,8 +240,8 @@ def _moved(step: list, by: list[int]) -> list:
 def replay(program: dict[str, Any], settings: dict[str, float]) -> list[torch.Tensor]:
     """Run a program with torch on the CPU: what the page must compute at these settings.
 
-    Sums run backwards: a figure that lives on the rounding of a sum, which the page does in its own order, must not
-    pass the proof.
+    Sums are not rounded as torch rounds them: a figure that lives on rounding, which is the page's own, must not pass
+    the proof.
     """
     memory = {k: torch.zeros(n, dtype={"d": torch.float64, "f": torch.float32}[k]) for k, n in program["size"].items()}
     for kind, blocks in program["constants"].items():
@@ -272,7 +274,11 @@ def _run(op: str, params: list, operands: list) -> None:
         view(0, params).copy_(getattr(view(1, params).double(), op)(-1))
     elif op == "mm":
         batch, rows, columns, inner = params
-        product = view(1, (batch, rows, inner)).double().flip(-1) @ view(2, (batch, inner, columns)).double().flip(-2)
+        a, b = view(1, (batch, rows, inner)).double(), view(2, (batch, inner, columns)).double()
+        if batch * rows * inner * columns < _SMALL:  # no fused multiply and add: the page has none
+            product = (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+        else:
+            product = a.flip(-1) @ b.flip(-2)
         view(0, (batch, rows, columns)).copy_(product)
     elif op in ("take", "put", "put_add"):
         _move(op, params, operands, view)

@@ -207,6 +207,11 @@ def distance_of_equals(a):
     return go.Figure().add_scatter(y=torch.acos((path.sqrt() * p.sqrt()).sum(1).clamp(max=1)))
 
 
+def decided_by_rounding(a):
+    p = torch.softmax(a * torch.sin(torch.arange(40, dtype=torch.float64)), 0)
+    return go.Figure().add_scatter(y=torch.cat([LINE * a, (p.sum() > 1).double().reshape(1)]))
+
+
 REFUSED = {
     alignment: "cannot format a number by '>8.2f'",
     capitals: "cannot format a number by '.2E'",
@@ -216,7 +221,8 @@ REFUSED = {
     element_set: "x[i.reshape(1)] = ...",
     line_at_a_tensor: "hand Plotly float(x)",
     optimiser: "write the step itself",
-    distance_of_equals: "two ways of rounding differ",
+    distance_of_equals: "rounding decides some of it",
+    decided_by_rounding: "round what argmax or sort compares",
     colour: "line.color would not follow",
     branch: "__bool__",
     outside_torch: "not computed by torch",

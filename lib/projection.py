@@ -155,8 +155,8 @@ def step(M: Tensor, z: Tensor, clip: bool, species: int) -> Tensor:
     if not clip:
         return after
     alive = z.unflatten(-1, (species, -1)).amax(dim=-1, keepdim=True) > 0
-    kept = torch.where(alive, after.unflatten(-1, (species, -1)).clamp(min=0), torch.zeros_like(after[..., :1, None]))
-    return kept.flatten(start_dim=-2)
+    kept = after.unflatten(-1, (species, -1)).clamp(min=0)
+    return torch.where(alive, kept, torch.zeros_like(kept)).flatten(start_dim=-2)
 
 
 def evolve_normalised(M, z0, steps: int, clip: bool = False, species: int = 2) -> tuple[Tensor, Tensor]:

@@ -10,15 +10,17 @@ import pytest
 from tests.live.page_figures import FIGURES
 from tests.live.test_page import PHONE, assert_equals_torch, ready, shown, until
 
-# Note what Plotly is given of a figure, what is said in it, and how often the address is written.
+# Note what Plotly is given of a figure, what is said in it, and how often the address is written. No drawing beyond
+# `log.limit` ends: a play that waits for its drawing cannot arrive before a test has done what it wants to do.
 WATCH = """name => {
   const el = document.getElementById("live-" + name), react = Plotly.react, write = history.replaceState;
-  const log = window.log = { drawn: [], said: [], written: 0, together: 0 };
+  const log = window.log = { drawn: [], said: [], written: 0, together: 0, limit: 1e9 };
   let open = 0;
   Plotly.react = async (plot, ...rest) => {
     if (plot.closest("figure") !== el) return react(plot, ...rest);
     log.together = Math.max(log.together, ++open);
     log.drawn.push(el.live.values);
+    while (log.drawn.length > log.limit) await new Promise(ok => setTimeout(ok, 20));
     await react(plot, ...rest);
     open--;
   };
@@ -40,6 +42,17 @@ def button(card, word, label="Time"):
     return card.get_by_role("button", name=f"{word} {label}", exact=True)
 
 
+def begin(page, card, drawings):
+    """Press Play; after so many drawings, the next one waits until `go`."""
+    page.evaluate("limit => { log.limit = limit }", drawings)
+    button(card, "Play").click()
+    until(page, "log.drawn.length > log.limit")
+
+
+def go(page):
+    page.evaluate("() => { log.limit = 1e9 }")
+
+
 def drawn(page, control):
     return page.evaluate("name => log.drawn.map(values => values[name])", control)
 
@@ -51,7 +64,7 @@ def positions(name, control, start):
 
 
 def said(page, title):
-    """Wait for a sentence, and once more as long as a sentence waits: no other may follow it."""
+    """Wait for a sentence, and then for longer than a sentence waits: no other came before it or follows it."""
     until(page, "title => log.said.includes(title)", title)
     page.wait_for_timeout(600)
     assert page.evaluate("log.said") == [title]
@@ -61,7 +74,6 @@ def test_play_runs_to_the_end_and_shows_every_step(open_page):
     page, card = watched(open_page, "wave")
     before = page.url
     button(card, "Play").click()
-    button(card, "Pause").wait_for()
     button(card, "Play").wait_for()
     assert drawn(page, "time") == positions("wave", "time", 6)
     assert assert_equals_torch(page, "wave")["time"] == 2
@@ -75,7 +87,6 @@ def test_at_the_end_play_begins_again(open_page):
     page, card = watched(open_page, "wave")
     shown(page, "wave", {"time": 2})
     button(card, "Play").click()
-    button(card, "Pause").wait_for()
     button(card, "Play").wait_for()
     assert drawn(page, "time")[1:] == positions("wave", "time", 0)
 
@@ -84,30 +95,26 @@ def test_a_logarithmic_slider_plays_too(open_page):
     page, card = watched(open_page, "wave")
     shown(page, "wave", {"width": FIGURES["wave"].controls["width"].at(5)})
     button(card, "Play", "Width <m>").click()
-    button(card, "Pause", "Width <m>").wait_for()
     button(card, "Play", "Width <m>").wait_for()
     assert drawn(page, "width") == positions("wave", "width", 5)
     assert assert_equals_torch(page, "wave")["width"] == 10
 
 
-@pytest.mark.parametrize(("name", "control", "label", "start"), [("heavy", "lift", "Lift", 0.95)])
-def test_a_worker_figure_plays_each_step(open_page, name, control, label, start):
-    page, card = watched(open_page, name)
-    shown(page, name, {control: start})
-    button(card, "Play", label).click()
-    button(card, "Pause", label).wait_for()
-    button(card, "Play", label).wait_for(timeout=120_000)
-    assert drawn(page, control) == positions(name, control, 95)
-    assert page.evaluate("name => document.getElementById('live-' + name).live.worker", name)
-    assert assert_equals_torch(page, name)[control] == 1
-    said(page, FIGURES[name](**{control: 1}).layout.title.text)
+def test_a_worker_figure_plays_each_step(open_page):
+    page, card = watched(open_page, "heavy")
+    shown(page, "heavy", {"lift": 0.97})
+    button(card, "Play", "Lift").click()
+    button(card, "Play", "Lift").wait_for(timeout=120_000)
+    assert drawn(page, "lift") == positions("heavy", "lift", 97)
+    assert page.evaluate("document.getElementById('live-heavy').live.worker")
+    assert assert_equals_torch(page, "heavy")["lift"] == 1
+    said(page, FIGURES["heavy"](lift=1).layout.title.text)
 
 
 def test_a_lattice_plays(open_page):
     page, card = watched(open_page, "table")
     shown(page, "table", {"angle": 2.5})
     button(card, "Play", "Angle").click()
-    button(card, "Pause", "Angle").wait_for()
     button(card, "Play", "Angle").wait_for()
     assert drawn(page, "angle") == positions("table", "angle", 25)
     assert shown(page, "table")[1]["layout"]["title"]["text"] == FIGURES["table"](angle=3).layout.title.text
@@ -117,18 +124,14 @@ def test_a_lattice_plays(open_page):
 def test_pressing_again_pauses_and_says_where(open_page):
     page, card = watched(open_page, "wave")
     shown(page, "wave", {"time": 0})
-    button(card, "Play").click()
-    until(page, "log.drawn.length > 3")
+    begin(page, card, 4)
     button(card, "Pause").click()
     button(card, "Play").wait_for()
-    until(page, "log.said.length > 0")
-    times = drawn(page, "time")
-    assert times == positions("wave", "time", 0)[: len(times)] and times[-1] < 2
-    said(page, FIGURES["wave"](time=times[-1]).layout.title.text)
-    assert drawn(page, "time") == times
-    assert page.evaluate("log.written") == 1 and page.url.endswith(f"live-wave.time={times[-1]:g}")
+    go(page)
+    said(page, FIGURES["wave"](time=0.4).layout.title.text)
+    assert drawn(page, "time") == [0, 0.1, 0.2, 0.3, 0.4]
+    assert page.evaluate("log.written") == 1 and page.url.endswith("live-wave.time=0.4")
     button(card, "Play").click()
-    button(card, "Pause").wait_for()
     button(card, "Play").wait_for()
     assert drawn(page, "time") == positions("wave", "time", 0)
 
@@ -149,18 +152,13 @@ STOPS = {
 @pytest.mark.parametrize("stop", STOPS)
 def test_what_pauses(open_page, stop):
     page, card = watched(open_page, "wave")
-    # As long as this does not let go, no move is drawn to its end: the slider cannot arrive before it is stopped.
-    page.evaluate(
-        """() => { const react = Plotly.react; let open; window.gate = new Promise(ok => { open = ok });
-        window.go = () => open(); Plotly.react = async (...given) => { await gate; return react(...given) } }"""
-    )
-    button(card, "Play").click()
-    button(card, "Pause").wait_for()
+    begin(page, card, 0)
     STOPS[stop](page, card)
     button(card, "Play").wait_for()
-    page.evaluate("go()")
     if stop == "the other button":
         button(card, "Pause", "Width <m>").wait_for()
+    go(page)
+    if stop == "the other button":
         button(card, "Play", "Width <m>").wait_for()
     until(page, "log.said.length > 0")
     settings = assert_equals_torch(page, "wave")
@@ -181,9 +179,9 @@ def test_an_error_pauses_and_stays_readable(open_page):
 
 def test_other_controls_join_in_while_it_plays(open_page):
     page, card = watched(open_page, "wave")
-    button(card, "Play").click()
-    until(page, "log.drawn.length > 2")
+    begin(page, card, 2)
     card.get_by_role("button", name="Shake <it>").click()
+    go(page)
     until(page, "document.getElementById('live-wave').live.values.seed === 2")
     button(card, "Play").wait_for()
     times = drawn(page, "time")
@@ -196,7 +194,7 @@ def test_other_controls_join_in_while_it_plays(open_page):
 def test_nothing_moves_unless_asked(open_page):
     page, _ = watched(open_page, "wave")
     page.wait_for_timeout(300)
-    assert page.evaluate("log") == {"drawn": [], "said": [], "written": 0, "together": 0}
+    assert page.evaluate("log") == {"drawn": [], "said": [], "written": 0, "together": 0, "limit": 1e9}
 
 
 def test_with_reduced_motion_a_press_is_one_jump(open_page):
@@ -218,14 +216,12 @@ def test_with_reduced_motion_a_press_is_one_jump(open_page):
 
 def test_changing_ones_mind_about_motion(open_page):
     page, card = watched(open_page, "wave")
-    button(card, "Play").click()
-    until(page, "log.drawn.length > 2")
+    begin(page, card, 2)
     page.emulate_media(reduced_motion="reduce")
     button(card, "Step").wait_for()
-    until(page, "log.said.length > 0")
-    last = drawn(page, "time")
-    page.wait_for_timeout(300)
-    assert drawn(page, "time") == last
+    go(page)
+    said(page, FIGURES["wave"](time=0.8).layout.title.text)
+    assert drawn(page, "time") == [0.6, 0.7, 0.8]
     page.emulate_media(reduced_motion="no-preference")
     button(card, "Play").wait_for()
 
@@ -233,10 +229,9 @@ def test_changing_ones_mind_about_motion(open_page):
 @pytest.mark.parametrize("key", ["Space", "Enter"])
 def test_keyboard(open_page, key):
     page, card = watched(open_page, "wave")
-    shown(page, "wave", {"time": 0})
+    page.evaluate("() => { log.limit = 0 }")
     button(card, "Play").focus()
     page.keyboard.press(key)
-    until(page, "log.drawn.length > 2")
     assert card.evaluate("el => el.contains(document.activeElement) && document.activeElement.dataset.play") == "time"
     assert button(card, "Pause").evaluate("b => b.matches(':focus-visible') && getComputedStyle(b).outlineWidth") == (
         "3px"
@@ -244,6 +239,7 @@ def test_keyboard(open_page, key):
     page.keyboard.press(key)
     button(card, "Play").wait_for()
     page.keyboard.press("Tab")
+    go(page)
     page.keyboard.press("End")
     until(page, "log.drawn.at(-1).time === 2")
 
@@ -252,6 +248,7 @@ def test_fingers_find_the_button(open_page):
     page, card = watched(open_page, "wave", **PHONE)
     box = button(card, "Play").bounding_box()
     assert box["width"] >= 44 and box["height"] >= 44
+    page.evaluate("() => { log.limit = 0 }")
     button(card, "Play").tap()
     button(card, "Pause").tap()
     button(card, "Play").wait_for()

@@ -4,8 +4,8 @@ Rounds over the whole graph would need as many rounds as a path is long. Here a 
 of another one, and of the pieces all but the largest are compared in turn: what the largest would separate follows from
 the cell before and the other pieces.
 
-Sources: R. Paige and R. E. Tarjan, SIAM J. Comput. 16 (1987) 973; C. Berkholz, P. Bonsma, M. Grohe, Theory Comput. Syst.
-60 (2017) 581.
+Sources: R. Paige and R. E. Tarjan, SIAM J. Comput. 16 (1987) 973; C. Berkholz, P. Bonsma, M. Grohe, Theory Comput.
+Syst. 60 (2017) 581.
 """
 
 from __future__ import annotations

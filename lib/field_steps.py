@@ -22,7 +22,7 @@ from lib import checks
 from lib._field_blocks import blocks, rows_beside, stacked
 from lib.site_clocks import SiteClocks
 
-__all__ = ["asynchronous_step", "diffusion_step", "kuramoto_step"]
+__all__ = ["diffusion_step", "kuramoto_field_step"]
 
 TURN = 2 * math.pi
 ENGINES = ("auto", "torch", "numba")
@@ -77,10 +77,19 @@ def diffusion_step(x: Tensor, coupling: float, out: Tensor | None = None, *, eng
     return out
 
 
-def kuramoto_step(
-    theta: Tensor, omega: Tensor, coupling: float, dt: float = 0.05, out: Tensor | None = None, *, engine: str = "auto"
+def kuramoto_field_step(
+    theta: Tensor,
+    omega: Tensor,
+    coupling: float,
+    dt: float = 0.05,
+    clocks: SiteClocks | None = None,
+    tick: int = 0,
+    out: Tensor | None = None,
+    counts: Tensor | None = None,
+    *,
+    engine: str = "auto",
 ) -> Tensor:
-    """One Euler step of locally coupled phase oscillators.
+    """One Euler step of locally coupled phase oscillators, of all sites or of those whose clock ticks.
 
     theta' = theta + dt (omega + coupling / 4 * sum over the four neighbours of sin(theta_j - theta)), modulo 2 pi.
 
@@ -94,15 +103,22 @@ def kuramoto_step(
         K: a quarter of it acts through each neighbour.
     dt : float
         Length of the step, above 0.
+    clocks : SiteClocks, optional
+        Made by :func:`lib.site_clocks.site_clocks` for this lattice, with one seed for each replica. Without clocks
+        every site updates.
+    tick : int
+        From 0 to 2**31 - 1; which draw of the clocks.
     out : Tensor, optional
         Where to write; contiguous, of the shape of theta and apart from theta and omega in memory.
+    counts : Tensor, int32, (..., rows, columns), optional
+        Local time: goes up by one at each site that updates; contiguous.
     engine : {"auto", "torch", "numba"}
         ``"auto"`` takes numba for contiguous float32 on a CPU, torch for the rest.
 
     Returns
     -------
     Tensor, (..., rows, columns)
-        Phases in [-pi, pi]: ``out``, or a new tensor.
+        Phases, in [-pi, pi] where a site has updated: ``out``, or a new tensor.
 
     Raises
     ------
@@ -112,79 +128,40 @@ def kuramoto_step(
     Examples
     --------
     >>> theta = torch.tensor([[0.0, 0.5, 0.0]]).expand(3, 3)
-    >>> kuramoto_step(theta, torch.zeros(3, 3), coupling=4.0, dt=0.1)[0]
+    >>> kuramoto_field_step(theta, torch.zeros(3, 3), coupling=4.0, dt=0.1)[0]
     tensor([0.0479, 0.4041, 0.0479])
-    """
-    coupling, dt = _check_phases(theta, omega, coupling, dt)
-    out = _output(out, "theta", theta, omega=omega)
-    kernels = compiled(engine, theta, omega, out)
-    with torch.no_grad():
-        advance(stacked(theta), stacked(omega), stacked(out), coupling, dt, kernels)
-    return out
-
-
-def asynchronous_step(
-    theta: Tensor,
-    omega: Tensor,
-    coupling: float,
-    clocks: SiteClocks,
-    tick: int,
-    dt: float = 0.05,
-    out: Tensor | None = None,
-    counts: Tensor | None = None,
-    *,
-    engine: str = "auto",
-) -> Tensor:
-    """As :func:`kuramoto_step`, for the sites whose clock ticks; the others keep their phase.
-
-    Parameters
-    ----------
-    theta, omega, coupling, dt, out, engine
-        As for :func:`kuramoto_step`.
-    clocks : SiteClocks
-        Made by :func:`lib.site_clocks.site_clocks` for this lattice, with one seed for each replica.
-    tick : int
-        From 0 to 2**31 - 1; which draw of the clocks.
-    counts : Tensor, int32, (..., rows, columns), optional
-        Local time: goes up by one at each site that updates; contiguous.
-
-    Returns
-    -------
-    Tensor, (..., rows, columns)
-        Phases: ``out``, or a new tensor.
-
-    Raises
-    ------
-    ValueError
-        If an argument has the wrong kind, shape or type, or ``out`` overlaps another field.
-
-    Examples
-    --------
     >>> from lib.site_clocks import site_clocks
-    >>> theta, omega = torch.zeros(4, 4), torch.ones(4, 4)
-    >>> clocks = site_clocks(0.5, seed=0, sides=4)
-    >>> after = asynchronous_step(theta, omega, 1.0, clocks, tick=0, dt=0.25)
-    >>> bool(((after == 0.25) == clocks.mask(0)[0]).all())
+    >>> clocks = site_clocks(0.5, seed=0, sides=3)
+    >>> after = kuramoto_field_step(torch.zeros(3, 3), torch.ones(3, 3), 1.0, 0.25, clocks, tick=7)
+    >>> bool(((after == 0.25) == clocks.mask(7)[0]).all())
     True
     """
-    coupling, dt = _check_phases(theta, omega, coupling, dt)
+    _check_phases(theta, omega)
+    coupling = checks.real_number("coupling", coupling, lowest=-math.inf)
+    dt = checks.real_number("dt", dt, lowest=0, open_below=True)
     tick = checks.integer("tick", tick, lowest=0, highest=2**31 - 1)
-    _check_clocks(clocks, theta)
+    if clocks is not None:
+        _check_clocks(clocks, theta)
     out = _output(out, "theta", theta, omega=omega)
     if counts is not None:
         _check_counts(counts, theta)
     kernels = compiled(engine, theta, omega, out)
-    counts = torch.zeros_like(out, dtype=torch.int32) if counts is None else counts
     with torch.no_grad():
         fields = stacked(theta), stacked(omega), stacked(out)
-        advance_some(*fields, coupling, dt, clocks, tick, stacked(counts), kernels)
+        if clocks is None:
+            advance(*fields, coupling, dt, kernels)
+            if counts is not None:
+                counts.add_(1)
+        else:
+            counts = torch.zeros_like(out, dtype=torch.int32) if counts is None else counts
+            advance_some(*fields, coupling, dt, clocks, tick, stacked(counts), kernels)
     return out
 
 
 def advance(
     theta: Tensor, omega: Tensor, out: Tensor, coupling: float, dt: float, kernels, work: Work | None = None
 ) -> None:
-    """:func:`kuramoto_step` for checked fields (replicas, rows, columns)."""
+    """All sites of :func:`kuramoto_field_step`, for checked fields (replicas, rows, columns)."""
     strength = coupling * dt / NEIGHBOURS
     if kernels is not None:
         kernels.kuramoto(theta.numpy(), omega.numpy(), out.numpy(), np.float32(strength), np.float32(dt))
@@ -206,7 +183,7 @@ def advance_some(
     kernels,
     work: Work | None = None,
 ) -> None:
-    """:func:`asynchronous_step` for checked fields (replicas, rows, columns)."""
+    """The sites whose clock ticks of :func:`kuramoto_field_step`, for checked fields (replicas, rows, columns)."""
     strength = coupling * dt / NEIGHBOURS
     if kernels is not None:
         kernels.asynchronous_kuramoto(
@@ -337,7 +314,7 @@ def check_field(name: str, field) -> None:
     checks.shape(name, field, None, None)
 
 
-def _check_phases(theta, omega, coupling, dt) -> tuple[float, float]:
+def _check_phases(theta, omega) -> None:
     check_field("theta", theta)
     check_field("omega", omega)
     if omega.shape != theta.shape or omega.dtype != theta.dtype or omega.device != theta.device:
@@ -345,8 +322,6 @@ def _check_phases(theta, omega, coupling, dt) -> tuple[float, float]:
             f"omega must have the shape, dtype and device of theta, {checks.describe(theta)} on {theta.device}, "
             f"got {checks.describe(omega)} on {omega.device}"
         )
-    coupling = checks.real_number("coupling", coupling, lowest=-math.inf)
-    return coupling, checks.real_number("dt", dt, lowest=0, open_below=True)
 
 
 def _check_clocks(clocks, theta: Tensor) -> None:

@@ -23,18 +23,17 @@ from torch import Tensor
 from lib import _field_blocks, checks, field_steps, site_clocks
 from lib.field_march import FieldRun, initial_phases, march, natural_frequencies, self_check, usable
 from lib.field_observables import vortices
-from lib.field_steps import asynchronous_step, diffusion_step, kuramoto_step
+from lib.field_steps import diffusion_step, kuramoto_field_step
 from lib.progress import ProgressBar
 from lib.site_clocks import SiteClocks, clock_rates
 
 __all__ = [
     "FieldRun",
     "SiteClocks",
-    "asynchronous_step",
     "clock_rates",
     "diffusion_step",
     "initial_phases",
-    "kuramoto_step",
+    "kuramoto_field_step",
     "memory",
     "natural_frequencies",
     "self_check",

@@ -85,7 +85,7 @@ def memory(
     Examples
     --------
     >>> round(memory(4096, own_rates=True) / 1e6), round(memory(4096, own_rates=True, device="cuda") / 1e6)
-    (344, 621)
+    (337, 621)
     """
     sides = site_clocks.sides_of(sides)
     replicas = checks.integer("replicas", replicas, lowest=1)
@@ -106,10 +106,10 @@ def memory(
     block = several.stop * rows.stop * sides[1]
     held = several.stop * (rows.stop + 2) * sides[1] * 3 * size if in_torch else 24 * (sides[1] + 2)
     held += 16 * block if in_torch and asynchronous else 0
-    # Looking at a block takes six numbers a site; on a CPU drawing a chunk takes about four of 8 bytes.
+    # Looking at a block takes six numbers a site; torch's half of the hash is made on the CPU, a chunk at a time.
     looking = 6 * size * block
-    drawing = 4 * 8 * min(sites, site_clocks.DRAWN_AT_ONCE) if device.type == "cpu" else 0
-    return total + max(held + looking, drawing)
+    drawing = 20 * min(sites, site_clocks.DRAWN_AT_ONCE) if in_torch and asynchronous and device.type == "cpu" else 0
+    return total + held + max(looking, drawing)
 
 
 def simulate(

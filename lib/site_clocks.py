@@ -201,7 +201,7 @@ def clock_rates(sides, ratio: float, seed, fastest: float = 1.0) -> Tensor:
     """
     sides, seeds = sides_of(sides), seeds_of(seed)
     ratio = checks.real_number("ratio", ratio, lowest=1)
-    fastest = checks.real_number("fastest", fastest, lowest=0, highest=1, open_below=True)
+    fastest = checks.real_number("fastest", fastest, lowest=LOWEST_RATE, highest=1)
     fastest, ratio = _fastest_and_ratio(fastest, ratio)
     drawn = torch.empty(len(seeds), sides[0] * sides[1], dtype=torch.float64)
     for row, one in zip(drawn, seeds, strict=True):
@@ -273,8 +273,11 @@ class SiteClocks:
     def mask_of(self, tick: int, replicas: slice, rows: slice, drawn: Tensor, spare: Tensor) -> Tensor:
         """The mask of some replicas and rows, in int64 work space of its shape."""
         drawn.copy_(self.scrambled[rows].expand(drawn.shape)).bitwise_and_(MASK)
-        for one, key_ in zip(drawn, self.keys(tick)[replicas], strict=True):
-            one.bitwise_xor_(key_)
+        keys = self.keys(tick)[replicas]
+        if len(keys) == 1:
+            drawn.bitwise_xor_(keys[0])  # one number needs no copy to the device
+        else:
+            drawn.bitwise_xor_(torch.tensor(keys, device=drawn.device)[:, None, None])
         scramble_(drawn, spare)
         # 0 ... 2**32 - 1 becomes -2**31 ... 2**31 - 1 in order.
         return drawn.sub_(2**31) <= self.limits(replicas, rows)

@@ -272,7 +272,7 @@ def iterate_schedule(
     steps = masks.shape[-2]
     leading = {"x0": x.shape[:-1], "schedule": masks.shape[:-2]}
     if delays is not None:
-        _check_ages("delays", delays, x)
+        _check_ages(delays, x)
         trailing = (steps, size) if single else (steps, size, size)
         if tuple(delays.shape[-len(trailing) :]) != trailing:
             expected = ", ".join(str(wanted) for wanted in trailing)
@@ -337,8 +337,9 @@ def _check_start(x0, rates, target, weights) -> list[Tensor | None]:
     x = given["x0"]
     checks.shape("x0", x, None)
     for name in ("rates", "target", "weights"):
-        if name in given:
-            checks.shape(name, given[name], x.shape[-1])
+        if name in given and given[name].shape[-1:] != x.shape[-1:]:
+            found = tuple(given[name].shape)
+            raise ValueError(f"{name} must have shape (..., {x.shape[-1]}), one entry per site of x0, got {found}")
     if "target" in given:
         checks.batch(x0=x.shape[:-1], target=given["target"].shape[:-1])
     if "weights" in given:

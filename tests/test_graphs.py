@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import graphs
+from lib import graphs, neighbours
 from lib.graphs import Graph
 
 
@@ -134,7 +134,7 @@ def test_graphs_that_are_none():
     with pytest.raises(ValueError, match="graph must give every site neighbours"):
         graphs.neighbour_mean(graphs.from_edges([(0, 1)], size=3), [1.0, 1.0, 1.0])
     with pytest.raises(ValueError, match="x must be on the device of the graph"):
-        graphs._check_graph(graphs.ring(3), torch.zeros(3, device="meta"))
+        neighbours.check_graph(graphs.ring(3), torch.zeros(3, device="meta"))
 
 
 @pytest.mark.parametrize("sides", [(), (2,), (4, 0), (3, 3, 3, 3), (3.0,), ("3",), (True,), ((3, 3),)])

@@ -9,7 +9,7 @@ import torch
 from lib import graphs
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, NOT_WHOLE, Call
 
-MODULES = ("asynchronous", "clocks", "contraction", "graphs", "stale_reads", "symbolic")
+MODULES = ("asynchronous", "clocks", "contraction", "graphs", "neighbours", "stale_reads", "symbolic")
 
 LETTERS = torch.tensor([0, 1])
 MASKS = torch.ones(3, 2, dtype=torch.bool)
@@ -119,12 +119,12 @@ CALLS = [
     ),
     Call("graphs.from_adjacency", {"A": ("adjacency or sparse", A)}),
     Call("graphs.from_networkx", {"G": ("networkx graph", networkx.path_graph(3))}),
-    Call("graphs.neighbour_sum", {"graph": RING, "x": ("vector", [1.0, 2.0, 3.0])}),
-    Call("graphs.neighbour_mean", {"graph": RING, "x": ("vector", [1.0, 2.0, 3.0])}),
-    Call("graphs.degrees", {"graph": RING}),
-    Call("graphs.dense", {"graph": RING}),
-    Call("graphs.sparse", {"graph": RING}),
-    Call("graphs.row_stochastic", {"graph": RING}),
+    Call("neighbours.neighbour_sum", {"graph": RING, "x": ("vector", [1.0, 2.0, 3.0])}),
+    Call("neighbours.neighbour_mean", {"graph": RING, "x": ("vector", [1.0, 2.0, 3.0])}),
+    Call("neighbours.degrees", {"graph": RING}),
+    Call("neighbours.dense", {"graph": RING}),
+    Call("neighbours.sparse", {"graph": RING}),
+    Call("neighbours.row_stochastic", {"graph": RING}),
     Call("clocks.log_uniform_rates", {"uniform": ("uniform numbers", [0.5]), "ratio": ("ratio of rates", 10.0)}),
     Call("clocks.bernoulli_schedule", {"rates": ("probabilities of sites", [0.5, 1.0]), **SCHEDULE}),
     Call("clocks.poisson_schedule", {"rates": ("positive", [0.5, 3.0]), **SCHEDULE}),

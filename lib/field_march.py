@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lib import checks, field_observables, field_reference, field_steps, site_clocks
+from lib import _field_blocks, checks, field_observables, field_reference, field_steps, site_clocks
 from lib.progress import ProgressBar
 from lib.site_clocks import SiteClocks
 
@@ -130,8 +130,8 @@ def march(
     """March checked fields (replicas, rows, columns); theta is used up."""
     kernels = field_steps.compiled(engine, theta, omega)
     work = None if kernels is not None else field_steps.work_space(theta.shape, theta, clocks)
-    after = torch.empty_like(theta)
-    ticks = None if clocks is None else torch.zeros(theta.shape, dtype=torch.int32, device=theta.device)
+    after = _field_blocks.room(theta.shape, theta.dtype, theta.device)
+    ticks = None if clocks is None else _field_blocks.room(theta.shape, torch.int32, theta.device).zero_()
     observed, orders, defects = [], [], []
     began = time.perf_counter()
     with torch.no_grad():

@@ -201,8 +201,7 @@ def advance_some(
     for replicas, rows in blocks(theta.shape, theta.device):
         here, after = theta[replicas, rows], out[replicas, rows]
         _drift(theta[replicas], omega[replicas, rows], after, rows, strength, dt, work)
-        drawn, spare = work.draws[:, : len(here), : here.shape[1]]
-        mask = clocks.mask_of(tick, replicas, rows, drawn, spare)
+        mask = clocks.mask_of(tick, replicas, rows, work.draws[:, : len(here), : here.shape[1]])
         counts[replicas, rows].add_(mask)
         torch.where(mask, after, here, out=after)
 
@@ -215,7 +214,7 @@ class Work:
     ----------
     waves : Tensor, (3, replicas, rows + 2, columns)
         Sines and cosines, with a row above and below, and a sum.
-    draws : Tensor, int64, (2, replicas, rows, columns)
+    draws : Tensor, int32, (3, replicas, rows, columns)
         What the clocks draw, and room to do so; no replicas where there are no clocks.
     """
 
@@ -228,7 +227,7 @@ def work_space(shape: torch.Size, like: Tensor, clocks: SiteClocks | None = None
     replicas, rows = next(blocks(shape, like.device))
     waves = like.new_empty(3, replicas.stop, rows.stop + 2, shape[-1])
     drawn = replicas.stop if clocks is not None else 0
-    return Work(waves, like.new_empty((2, drawn, rows.stop, shape[-1]), dtype=torch.int64))
+    return Work(waves, like.new_empty((3, drawn, rows.stop, shape[-1]), dtype=torch.int32))
 
 
 def _drift(field: Tensor, omega: Tensor, after: Tensor, rows: slice, strength: float, dt: float, work: Tensor) -> None:

@@ -85,7 +85,7 @@ def memory(
     Examples
     --------
     >>> round(memory(4096, own_rates=True) / 1e6), round(memory(4096, own_rates=True, device="cuda") / 1e6)
-    (337, 621)
+    (337, 604)
     """
     sides = site_clocks.sides_of(sides)
     replicas = checks.integer("replicas", replicas, lowest=1)
@@ -105,10 +105,10 @@ def memory(
     several, rows = next(_field_blocks.blocks(shape, device))
     block = several.stop * rows.stop * sides[1]
     held = several.stop * (rows.stop + 2) * sides[1] * 3 * size if in_torch else 24 * (sides[1] + 2)
-    held += 16 * block if in_torch and asynchronous else 0
+    held += 12 * block if in_torch and asynchronous else 0
     # Looking at a block takes six numbers a site; torch's half of the hash is made on the CPU, a chunk at a time.
     looking = 6 * size * block
-    drawing = 20 * min(sites, site_clocks.DRAWN_AT_ONCE) if in_torch and asynchronous and device.type == "cpu" else 0
+    drawing = 12 * min(sites, site_clocks.DRAWN_AT_ONCE) if in_torch and asynchronous and device.type == "cpu" else 0
     return total + held + max(looking, drawing)
 
 
@@ -249,5 +249,4 @@ def _given(name: str, value, sides: tuple[int, int], replicas: int) -> Tensor | 
 
 def _placed(field: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A contiguous field of its own on the device; what was given is not written to."""
-    placed = torch.empty(shape, dtype=dtype, device=device)
-    return placed.copy_(field)
+    return _field_blocks.room(shape, dtype, device).copy_(field)

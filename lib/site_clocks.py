@@ -30,15 +30,28 @@ RATE_STREAM = MASK - 8
 DRAWN_AT_ONCE = 1 << 18
 
 
-def scramble_(x: Tensor, spare: Tensor) -> Tensor:
-    """PCG's permutation of 32-bit integers, in place on int64; ``spare`` is a second array of the same shape."""
-    x.mul_(747796405).add_(2891336453).bitwise_and_(MASK)
-    torch.bitwise_right_shift(x, 28, out=spare)
-    spare.add_(4)
-    torch.bitwise_right_shift(x, spare, out=spare)
-    x.bitwise_xor_(spare).mul_(277803737).bitwise_and_(MASK)
-    torch.bitwise_right_shift(x, 22, out=spare)
-    return x.bitwise_xor_(spare)
+def scramble_(x: Tensor, shift: Tensor, word: Tensor) -> Tensor:
+    """PCG's permutation of 32-bit integers, in place.
+
+    Everything is int32, which torch multiplies modulo 2**32 and, unlike unsigned integers, knows on every device. Its
+    shift to the right repeats the sign, so the bits that come in from the left are cut off. ``shift`` and ``word`` are
+    work space in the shape of x.
+    """
+    x.mul_(747796405).add_(_signed(2891336453))
+    torch.bitwise_right_shift(x, 28, out=shift)
+    shift.bitwise_and_(15)
+    # By 4 first: what is left is positive, so that the rest of the shift, which differs from site to site, is plain.
+    torch.bitwise_right_shift(x, 4, out=word)
+    word.bitwise_and_(0x0FFFFFFF)
+    torch.bitwise_right_shift(word, shift, out=word)
+    x.bitwise_xor_(word).mul_(277803737)
+    torch.bitwise_right_shift(x, 22, out=word)
+    return x.bitwise_xor_(word.bitwise_and_(0x3FF))
+
+
+def _signed(bits: int) -> int:
+    """The signed integer with the bits of an unsigned one."""
+    return bits - 2**32 if bits >= 2**31 else bits
 
 
 def scramble(x: int) -> int:
@@ -77,11 +90,16 @@ def _chunks(sites: int) -> Iterator[slice]:
         yield slice(start, min(start + DRAWN_AT_ONCE, sites))
 
 
+def _scrambled_chunk(part: slice) -> Tensor:
+    """First half of the hash of some sites."""
+    sites = torch.arange(part.start, part.stop, dtype=torch.int32)
+    return scramble_(sites, torch.empty_like(sites), torch.empty_like(sites))
+
+
 def _uniform_chunk(seed: int, stream: int, part: slice) -> Tensor:
-    index = torch.arange(part.start, part.stop, dtype=torch.int64)
-    spare = torch.empty_like(index)
-    drawn = scramble_(scramble_(index, spare).bitwise_xor_(key(seed, stream)), spare)
-    return drawn.to(torch.float64).add_(0.5).div_(2**32)
+    drawn = _scrambled_chunk(part).bitwise_xor_(_signed(key(seed, stream)))
+    drawn = scramble_(drawn, torch.empty_like(drawn), torch.empty_like(drawn))
+    return drawn.to(torch.int64).bitwise_and_(MASK).to(torch.float64).add_(0.5).div_(2**32)
 
 
 def draw_uniform(sides, seed, stream: int, dtype: torch.dtype = torch.float64, low: float = 0.0, high: float = 1.0):
@@ -234,8 +252,7 @@ class SiteClocks:
         """First half of the hash, the same at every tick: int32, (rows, columns), the bits of an unsigned integer."""
         sites = torch.empty(self.sides[0] * self.sides[1], dtype=torch.int32)
         for part in _chunks(sites.numel()):
-            index = torch.arange(part.start, part.stop, dtype=torch.int64)
-            sites[part] = scramble_(index, torch.empty_like(index)).to(torch.int32)
+            sites[part] = _scrambled_chunk(part)
         return sites.unflatten(0, self.sides).to(self.limit.device)
 
     def keys(self, tick: int) -> list[int]:
@@ -266,21 +283,20 @@ class SiteClocks:
         """
         tick = checks.integer("tick", tick, lowest=0, highest=2**31 - 1)
         everything = slice(None)
-        shape = (len(self.seeds), *self.sides)
-        drawn = torch.empty(shape, dtype=torch.int64, device=self.limit.device)
-        return self.mask_of(tick, everything, everything, drawn, torch.empty_like(drawn))
+        work = torch.empty((3, len(self.seeds), *self.sides), dtype=torch.int32, device=self.limit.device)
+        return self.mask_of(tick, everything, everything, work)
 
-    def mask_of(self, tick: int, replicas: slice, rows: slice, drawn: Tensor, spare: Tensor) -> Tensor:
-        """The mask of some replicas and rows, in int64 work space of its shape."""
-        drawn.copy_(self.scrambled[rows].expand(drawn.shape)).bitwise_and_(MASK)
-        keys = self.keys(tick)[replicas]
-        if len(keys) == 1:
-            drawn.bitwise_xor_(keys[0])  # one number needs no copy to the device
+    def mask_of(self, tick: int, replicas: slice, rows: slice, work: Tensor) -> Tensor:
+        """The mask of some replicas and rows, in three int32 arrays of its shape."""
+        drawn, shift, word = work
+        keys = [_signed(bits) for bits in self.keys(tick)[replicas]]
+        if len(keys) == 1:  # one number needs no copy to the device
+            torch.bitwise_xor(self.scrambled[rows], keys[0], out=drawn[0])
         else:
-            drawn.bitwise_xor_(torch.tensor(keys, device=drawn.device)[:, None, None])
-        scramble_(drawn, spare)
-        # 0 ... 2**32 - 1 becomes -2**31 ... 2**31 - 1 in order.
-        return drawn.sub_(2**31) <= self.limits(replicas, rows)
+            several = torch.tensor(keys, dtype=torch.int32, device=drawn.device)
+            torch.bitwise_xor(self.scrambled[rows], several[:, None, None], out=drawn)
+        # With the highest bit flipped, unsigned integers are in the order of signed ones.
+        return scramble_(drawn, shift, word).bitwise_xor_(-(2**31)) <= self.limits(replicas, rows)
 
 
 def site_clocks(rates, seed, sides=None, ratio: float = 1.0, device: torch.device | str = "cpu") -> SiteClocks:

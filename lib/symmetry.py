@@ -33,8 +33,8 @@ __all__ = [
     "quotient_matrix",
 ]
 
-# Weights that differ by less than this share of the largest one count as equal.
-SAME_WEIGHT = 1e-9
+# Sums of weights that differ by less than this share of the largest weight count as equal.
+SAME_WEIGHT = {torch.float32: 1e-5, torch.float64: 1e-9}
 
 # networkx looks for automorphisms one by one; beyond this it can take minutes.
 LARGEST_MATCHED = 200
@@ -156,7 +156,7 @@ def is_equitable(A, labels, *, weight: str | None = None) -> bool:
     Returns
     -------
     bool
-        Sums are compared to within 1e-9 of the largest weight.
+        Sums are compared to within 1e-9 of the largest weight (1e-5 for float32).
 
     Raises
     ------
@@ -346,7 +346,9 @@ def _cell_sums(graph: graphs.Graph, labels: Tensor):
 
 
 def _tolerance(graph: graphs.Graph) -> float:
-    return SAME_WEIGHT * float(graph.weight.abs().max()) if graph.weight.numel() else 0.0
+    if graph.weight.numel() == 0:
+        return 0.0
+    return SAME_WEIGHT.get(graph.weight.dtype, 1e-5) * float(graph.weight.abs().max())
 
 
 def _read_graph(name: str, G, weight: str | None) -> tuple[graphs.Graph, list]:

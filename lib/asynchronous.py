@@ -183,7 +183,7 @@ def async_iterate(
     Notes
     -----
     Kept states take ``8 * (steps + 1) * n`` bytes per replica in float64. With delays, a site's stale view of the
-    lattice is one row of an n x n array: F is applied to n copies at once, which takes about ``32 * n**2`` bytes per
+    lattice is one row of an n x n array: F is applied to n copies at once, which takes about ``40 * n**2`` bytes per
     replica and n times the work. A :class:`GraphMap` reads along its edges instead, and Poisson clocks need one view
     per event.
 

@@ -70,24 +70,22 @@ def checked_map(F) -> Callable[[Tensor], Tensor]:
 
 
 class Past:
-    """The last states of a lattice, in a ring of ``longest + 1`` slots."""
+    """The last ``longest + 1`` states of a lattice, newest first."""
 
     def __init__(self, x: Tensor, longest: int):
         self.size = x.shape[-1]
         self.sites = torch.arange(self.size, device=x.device)
-        self.stored = x[..., None, :].expand(*x.shape[:-1], longest + 1, -1).clone()
-        self.newest = 0
+        self.stored = x[..., None, :].expand(*x.shape[:-1], longest + 1, -1)
 
     def write(self, x: Tensor) -> None:
-        self.newest = (self.newest - 1) % self.stored.shape[-2]
-        self.stored[..., self.newest, :] = x
+        # Moving the states is cheap next to the reads, of which there are many more.
+        self.stored = torch.cat([x[..., None, :], self.stored[..., :-1, :]], dim=-2)
 
     def read(self, ages: Tensor, sites: Tensor | None = None) -> Tensor:
         """Values of given ages, (..., k), at given sites, (k,); at all sites by default."""
         sites = self.sites if sites is None else sites
-        slot = (ages + self.newest) % self.stored.shape[-2]
         flat = self.stored.flatten(start_dim=-2).expand(*ages.shape[:-1], -1)
-        return flat.gather(-1, slot * self.size + sites)
+        return flat.gather(-1, ages * self.size + sites)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,10 +153,10 @@ class Ages:
         if self.bounds is None:
             return None
         if isinstance(self.F, GraphMap):
-            neighbours = self._draw(self.along_edges.expand(*self.batch, -1))
-            return AlongEdges(self.F, neighbours, self._draw(self.own.expand(*self.batch, -1)))
-        return ViewPerSite(self._draw(self.bounds.expand(*self.batch, -1, -1)))
+            return AlongEdges(self.F, self._draw(self.along_edges, *self.batch), self._draw(self.own, *self.batch))
+        return ViewPerSite(self._draw(self.bounds, *self.batch))
 
-    def _draw(self, bounds: Tensor) -> Tensor:
-        uniform = torch.rand(bounds.shape, generator=self.generator, dtype=torch.float64, device=bounds.device)
-        return (uniform * (bounds + 1)).to(torch.int64).minimum(bounds)
+    def _draw(self, bounds: Tensor, *batch: int) -> Tensor:
+        shape = (*batch, *bounds.shape)
+        uniform = torch.rand(shape, generator=self.generator, dtype=torch.float64, device=bounds.device)
+        return uniform.mul_(bounds + 1).to(torch.int64).minimum(bounds)

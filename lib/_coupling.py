@@ -69,7 +69,7 @@ def _torus_mean(x: Tensor) -> Tensor:
 
 
 def _graph_mean(name: str, graph, states: str, x: Tensor) -> Average:
-    checks.shape(states, x, graph.size)
+    _check_sites(name, graph.size, states, x)
     if x.device != graph.weight.device:
         raise ValueError(f"{name} must be on the device of {states}, {x.device}, got {graph.weight.device}")
     checks.require(graph.weight >= 0, f"{name} must have weights of at least 0", graph.weight)
@@ -80,11 +80,18 @@ def _graph_mean(name: str, graph, states: str, x: Tensor) -> Average:
 
 def _matrix_mean(name: str, matrix, states: str, x: Tensor) -> tuple[Average, torch.Size]:
     W = stochastic_matrix(name, matrix, **{states: x})
-    checks.shape(states, x, W.shape[-1])
+    _check_sites(name, W.shape[-1], states, x)
     checks.batch(**{name: W.shape[:-2], states: x.shape[:-1]})
     if W.dim() == 2:
         return lambda values: values @ W.mT, torch.Size()
     return lambda values: (W @ values[..., None])[..., 0], W.shape[:-2]
+
+
+def _check_sites(name: str, size: int, states: str, x: Tensor) -> None:
+    if x.shape[-1:] != (size,):
+        raise ValueError(
+            f"{states} must have shape (..., {size}), one entry for each site of {name}, got {tuple(x.shape)}"
+        )
 
 
 def stochastic_matrix(name: str, matrix, **beside) -> Tensor:

@@ -201,7 +201,7 @@ def synchronous_fixed_point(F: Callable[[Tensor], Tensor], x0, sweeps: int = 100
     return None
 
 
-def stale_read_adversary(A, bound: int, updates: int, x0=None) -> Tensor:
+def stale_read_adversary(A, bound, updates: int, x0=None, *, longest: int | None = None) -> Tensor:
     """Path of x -> A x, one site after the other, under the stale reads that push each value furthest from 0.
 
     Sites update in turn. Each term A_ij x_j is read at whichever of the last ``bound + 1`` ticks makes the sum largest,
@@ -210,12 +210,15 @@ def stale_read_adversary(A, bound: int, updates: int, x0=None) -> Tensor:
     Parameters
     ----------
     A : array_like, (..., n, n)
-    bound : int
+    bound : int, or array_like, (...)
         Largest age of a read in ticks, at least 0; 0 is the exact single-site order, without delay.
     updates : int
         Number of single-site updates, at least 0.
     x0 : array_like, (..., n), optional
         State at the start, and before it; 1 at every site by default.
+    longest : int, optional
+        How many ticks to remember, at least 0; bounds beyond it act as this. It has to be given where ``bound`` is not
+        an integer.
 
     Returns
     -------
@@ -229,29 +232,37 @@ def stale_read_adversary(A, bound: int, updates: int, x0=None) -> Tensor:
     Examples
     --------
     >>> A = [[0.6, -0.6], [0.6, 0.6]]
-    >>> for bound in (0, 2, 4):
-    ...     print(f"{float(stale_read_adversary(A, bound, updates=400)[-1].abs().max()):.2g}")
+    >>> path = stale_read_adversary(A, [0, 2, 4], updates=400, longest=4)
+    >>> for size in path[:, -1].abs().amax(dim=-1):
+    ...     print(f"{float(size):.2g}")
     5.6e-45
     0.45
     4.7e+05
     """
-    A, x = checks.tensors(A=A, x0=[1.0] if x0 is None else x0)
-    size = checks.square("A", A)
-    bound = checks.integer("bound", bound, lowest=0)
+    if longest is None:
+        longest = bound = checks.integer("bound", bound, lowest=0)
+    longest = checks.integer("longest", longest, lowest=0)
     updates = checks.integer("updates", updates, lowest=0)
+    A, x, bound = checks.tensors(A=A, x0=[1.0] if x0 is None else x0, bound=bound)
+    size = checks.square("A", A)
+    checks.require(bound >= 0, "bound must be at least 0", bound)
     x = x.expand(size) if x0 is None else x
     checks.shape("x0", x, size)
-    x = x.expand(*checks.batch(A=A.shape[:-2], x0=x.shape[:-1]), size)
-    path = [x]
+    batch = checks.batch(A=A.shape[:-2], x0=x.shape[:-1], bound=bound.shape)
+    x = x.expand(*batch, size)
     sites = torch.arange(size, device=x.device)
+    too_old = torch.arange(longest + 1, device=x.device) > bound[..., None]
+    stored = x[..., None, :].expand(*batch, longest + 1, size)  # newest first
+    path = [x]
     for update in range(updates):
         site = update % size
-        stored = torch.stack(path[-(bound + 1) :], dim=-2)  # what a read may find, (..., ticks, n)
         terms = A[..., site, None, :] * stored
+        terms = torch.where(too_old[..., None], terms[..., :1, :], terms)
         highest = terms.amax(dim=-2).sum(dim=-1, keepdim=True)
         lowest = terms.amin(dim=-2).sum(dim=-1, keepdim=True)
         furthest = torch.where(highest.abs() > lowest.abs(), highest, lowest)
         x = torch.where(sites == site, furthest, x)
+        stored = torch.cat([x[..., None, :], stored[..., :-1, :]], dim=-2)
         path.append(x)
     return torch.stack(path, dim=-2)
 

@@ -105,6 +105,23 @@ class Graph:
         where = checks.device("where", where)
         return Graph(self.size, self.source.to(where), self.target.to(where), self.weight.to(where))
 
+    def __rmul__(self, factor: float) -> Graph:
+        """The graph with every weight multiplied by a number, as of the matrix ``factor * A``.
+
+        Raises
+        ------
+        ValueError
+            If ``factor`` is no finite number.
+
+        Examples
+        --------
+        >>> from lib.graphs import ring
+        >>> (0.5 * ring(3)).weight.unique()
+        tensor([0.5000], dtype=torch.float64)
+        """
+        factor = checks.real_number("factor", factor, lowest=-float("inf"))
+        return Graph(self.size, self.source, self.target, factor * self.weight)
+
     @cached_property
     def unweighted(self) -> bool:
         """Whether every edge has weight 1."""

@@ -51,7 +51,7 @@ def torus_run():
     b = noise(1024, seed=1)
     rates = asynchronous.log_uniform_rates(torch.rand(1024, generator=seeded(2), dtype=D), ratio=10)
     F = GraphMap(P, lambda total, own: c * total + (1 - c) * b)
-    fixed = asynchronous.affine_fixed_point(scaled(P, c), (1 - c) * b)
+    fixed = asynchronous.affine_fixed_point(c * P, (1 - c) * b)
     start = noise(1024, seed=3)
     trace = asynchronous.async_iterate(F, start, rates, 2000, seeded(4), target=fixed)
     return c, P, b, F, fixed, start, trace
@@ -150,6 +150,12 @@ def test_adversary_equals_a_loop(size, bound, seed):
     paths = asynchronous.stale_read_adversary(A, bound, 12, x0=start)
     for matrix, first, path in zip(A.tolist(), start.tolist(), paths, strict=True):
         np.testing.assert_allclose(path, adversary_in_a_loop(matrix, bound, 12, first), rtol=1e-9, atol=1e-12)
+    # A bound for each replica, and a longer memory than any of them needs.
+    bounds = torch.tensor([bound, 0, 2])
+    together = asynchronous.stale_read_adversary(A, bounds, 12, x0=start, longest=7)
+    for k, each in enumerate(bounds.tolist()):
+        alone = asynchronous.stale_read_adversary(A[k], each, 12, x0=start[k])
+        torch.testing.assert_close(together[k], alone)
 
 
 @pytest.mark.parametrize("bound", [0, 1, 2, 4, 8])
@@ -484,7 +490,7 @@ def test_contraction_constants(size, seed):
 
 
 def test_radius_of_a_large_graph():
-    torus = scaled(graphs.torus(20, 20), -0.2)
+    torus = -0.2 * graphs.torus(20, 20)
     assert float(asynchronous.contraction_constant(torus, "abs_radius")) == pytest.approx(0.8, abs=1e-9)
     random = np.random.default_rng(0)
     A = random.normal(size=(300, 300)) * (random.random((300, 300)) < 0.05)
@@ -530,16 +536,16 @@ def test_what_a_figure_needs_can_be_recorded():
         bound = asynchronous.contraction_bound(c, asynchronous.epochs(masks), 1.0)
         return torch.cat([x, bound, done[None].to(D)])
 
-    def stale(a, angle):
+    def stale(a, angle, bound):
         A = a * torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
         constants = torch.stack(
             [asynchronous.contraction_constant(A), asynchronous.contraction_constant(A, "abs_radius")]
         )
-        return torch.cat([asynchronous.stale_read_adversary(A, 3, 20).reshape(-1), constants])
+        return torch.cat([asynchronous.stale_read_adversary(A, bound, 20, longest=4).reshape(-1), constants])
 
     for function, at, others in (
         (decay, {"c": 0.8, "ratio": 10.0, "seed": 1.0}, {"c": 0.3, "ratio": 3.0, "seed": 7.0}),
-        (stale, {"a": 0.85, "angle": 0.8}, {"a": 1.1, "angle": 0.3}),
+        (stale, {"a": 0.85, "angle": 0.8, "bound": 3.0}, {"a": 1.1, "angle": 0.3, "bound": 0.0}),
     ):
         recorder, inputs, out = record(function, at)
         program = pack(recorder, inputs, [out])

@@ -99,6 +99,14 @@ def test_edges():
     assert graphs.from_edges([(0, 1)], 2).to("cpu").size == 2
 
 
+def test_multiples():
+    karate = graphs.from_networkx(networkx.karate_club_graph())
+    torch.testing.assert_close(graphs.dense(-0.3 * karate), -0.3 * graphs.dense(karate))
+    for factor in (torch.ones(2), "2", None, float("nan")):
+        with pytest.raises(ValueError, match="factor must be"):
+            karate.__rmul__(factor)
+
+
 def test_types_are_kept():
     ring = graphs.ring(4)
     x = torch.ones(4, dtype=torch.float32)

@@ -78,6 +78,8 @@ KINDS |= {
     "site tensor": ("three", None, 1.0, [1.0, 2.0], torch.tensor(1.0)),
     "bound of delays": (1.5, "3", True, -1, [1], torch.tensor([1]), torch.ones(2, 2), torch.full((2, 2), -1)),
     "ages of reads": (1, "3", [1], torch.tensor([1]), torch.ones(3, 2, 2), torch.full((3, 2, 2), -1)),
+    "bounds of reads": (*NO_NUMBERS, *NOT_FINITE, -1, [1, -1]),
+    "longest memory": (*(bad for bad in NOT_WHOLE if bad is not None), -1),
     "kind of clock": ("sundial", None, 1, ["poisson"]),
     "schedule of sites": (
         *NO_MASK,
@@ -153,7 +155,13 @@ CALLS = [
     ),
     Call(
         "contraction.stale_read_adversary",
-        {"A": ("matrix", A), "bound": ("steps", 2), "updates": ("steps", 4), "x0": ("pair of sites or none", None)},
+        {
+            "A": ("matrix", A),
+            "bound": ("bounds of reads", 2),
+            "longest": ("longest memory", 3),
+            "updates": ("steps", 4),
+            "x0": ("pair of sites or none", None),
+        },
     ),
     Call(
         "asynchronous.asynchronous_step",

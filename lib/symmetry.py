@@ -283,33 +283,52 @@ def orbits(G, colors=None, *, weight: str | None = None) -> Tensor:
     """
     graph, nodes = _read_small("G", G, weight)
     labels = _refinement.refine(graph, _read_colors(colors, nodes), _tolerance(graph))
+    A = graphs.dense(graph)
+    marked = None
     leader = list(range(graph.size))  # of every site the first one known to be in its orbit
     for site in range(graph.size):
         for first in sorted(set(leader[:site])):
             if leader[site] != site:
                 break
-            image = _taking(graph, labels, first, site) if labels[first] == labels[site] else None
+            if labels[first] != labels[site]:
+                continue
+            image = _swap(A, first, site)
+            if image is None:
+                marked = marked or _marked(graph, labels)
+                image = _taking(graph, marked[first], marked[site])
             for here, there in enumerate(image or ()):
                 low, high = sorted((leader[here], leader[there]))
                 leader = [low if known == high else known for known in leader]
     return _partition.canonical(torch.tensor(leader))
 
 
-def _taking(graph: graphs.Graph, labels: Tensor, first: int, second: int) -> list[int] | None:
-    """An automorphism that keeps the labels and takes one site to another, or None."""
+def _swap(A: Tensor, first: int, second: int) -> list[int] | None:
+    """The exchange of two sites and nothing else, if it keeps the graph: twins, such as the leaves of a star."""
+    image = torch.arange(len(A))
+    image[[first, second]] = image[[second, first]]
+    return image.tolist() if torch.equal(A[image][:, image], A) else None
+
+
+def _marked(graph: graphs.Graph, labels: Tensor) -> list[list[int]]:
+    """For every site the labels of all, refined with this site marked; comparable, since refined side by side."""
     size = graph.size
-    both = graphs.Graph(
-        2 * size,
-        torch.cat([graph.source, graph.source + size]),
-        torch.cat([graph.target, graph.target + size]),
-        graph.weight.repeat(2),
+    offset = size * torch.arange(size)[:, None]
+    copies = graphs.Graph(
+        size * size,
+        (graph.source + offset).reshape(-1),
+        (graph.target + offset).reshape(-1),
+        graph.weight.repeat(size),
     )
-    marked = 2 * labels.repeat(2)
-    marked[[first, size + second]] += 1
-    refined = _refinement.refine(both, _partition.canonical(marked), _tolerance(graph)).tolist()
-    if sorted(refined[:size]) != sorted(refined[size:]):
+    start = 2 * labels + torch.eye(size, dtype=torch.int64)
+    refined = _refinement.refine(copies, _partition.canonical(start.reshape(-1)), _tolerance(graph))
+    return refined.reshape(size, size).tolist()
+
+
+def _taking(graph: graphs.Graph, labels: list, images: list) -> list[int] | None:
+    """An automorphism that takes labels to images, or None."""
+    if sorted(labels) != sorted(images):
         return None
-    return next(_isomorphisms(graph, refined[:size], refined[size:]), None)
+    return next(_isomorphisms(graph, labels, images), None)
 
 
 def _isomorphisms(graph: graphs.Graph, labels: list, images: list) -> Iterator[list[int]]:

@@ -326,15 +326,16 @@ def _prepared(K, omega, dt, theta, coupling, name: str) -> tuple[Callable[[Tenso
     theta = theta.expand(*batch, *places)
     K, dt = (number.reshape(*number.shape, *(1,) * sites) for number in (K, dt))
 
-    def velocity(theta: Tensor) -> Tensor:
-        sine, cosine = theta.sin(), theta.cos()
-        return omega + K * (mean(sine) * cosine - mean(cosine) * sine)
-
     def step(theta: Tensor) -> Tensor:
-        slope = velocity(theta)
-        return theta + dt / 2 * (slope + velocity(theta + dt * slope))
+        slope = _velocity(theta, omega, K, mean)
+        return theta + dt / 2 * (slope + _velocity(theta + dt * slope, omega, K, mean))
 
     return step, theta
+
+
+def _velocity(theta: Tensor, omega: Tensor, K: Tensor, mean) -> Tensor:
+    sine, cosine = theta.sin(), theta.cos()
+    return omega + K * (mean(sine) * cosine - mean(cosine) * sine)
 
 
 def _read_width(width) -> Tensor:

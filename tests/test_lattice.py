@@ -11,7 +11,7 @@ from lib import lattice
 from lib.site.layout import ROOT
 
 PARTS = (
-    "admissible asynchronous clocks contraction coupled_maps graphs kuramoto lattice_field stale_reads strata symbolic "
+    "admissible asynchronous clocks contraction coupled_maps graphs kuramoto lattice_field master_stability stale_reads strata symbolic "
     "symmetry"
 )
 

@@ -10,7 +10,7 @@ from lib import graphs
 from lib.coupled_maps import logistic_map, logistic_slope
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, Call
 
-MODULES = ("admissible", "coupled_maps", "kuramoto", "lattice", "strata", "symmetry")
+MODULES = ("admissible", "coupled_maps", "kuramoto", "lattice", "master_stability", "strata", "symmetry")
 
 THREE = [0.1, 0.2, 0.3]
 NO_THREE = (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0] * 4)
@@ -101,12 +101,12 @@ CALLS = [
         "coupled_maps.lyapunov_exponent",
         {"f": ("map", logistic_map), "df": ("map", logistic_slope), "x0": ("reals", THREE), "n": ("number", 3)},
     ),
-    Call("coupled_maps.transverse_eigenvalues", {"W": ("spectrum", "mean")}),
+    Call("master_stability.transverse_eigenvalues", {"W": ("spectrum", "mean")}),
     Call(
-        "coupled_maps.transverse_multipliers",
+        "master_stability.transverse_multipliers",
         {"W": ("spectrum", "mean"), "eps": ("coupling strength", 0.5), "lyapunov": ("reals", 0.7)},
     ),
-    Call("coupled_maps.synchrony_window", {"W": ("spectrum", graphs.ring(3)), "lyapunov": ("reals", 0.7)}),
+    Call("master_stability.synchrony_window", {"W": ("spectrum", graphs.ring(3)), "lyapunov": ("reals", 0.7)}),
     Call("kuramoto.kuramoto_step", {**OSCILLATORS, "theta": ("batched sites", THREE)}),
     Call(
         "kuramoto.kuramoto",

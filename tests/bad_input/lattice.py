@@ -10,7 +10,16 @@ from lib import graphs
 from lib.coupled_maps import logistic_map, logistic_slope
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, Call
 
-MODULES = ("admissible", "coupled_maps", "kuramoto", "lattice", "master_stability", "strata", "symmetry")
+MODULES = (
+    "admissible",
+    "automorphisms",
+    "coupled_maps",
+    "kuramoto",
+    "lattice",
+    "master_stability",
+    "strata",
+    "symmetry",
+)
 
 THREE = [0.1, 0.2, 0.3]
 NO_THREE = (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0] * 4)
@@ -160,12 +169,12 @@ CALLS = [
         },
     ),
     Call("symmetry.equitable_partition", COLOURED),
-    Call("symmetry.orbits", COLOURED),
-    Call("symmetry.automorphisms", {**COLOURED, "limit": ("number", 10)}),
+    Call("automorphisms.orbits", COLOURED),
+    Call("automorphisms.automorphisms", {**COLOURED, "limit": ("number", 10)}),
     Call("symmetry.indicator_matrix", {"labels": ("one partition", [0, 1, 0])}),
     Call("symmetry.quotient_matrix", QUOTIENT),
     Call("symmetry.is_equitable", QUOTIENT),
-    Call("symmetry.orbit_partition", {"permutations": ("permutations", [[2, 1, 0]])}),
+    Call("automorphisms.orbit_partition", {"permutations": ("permutations", [[2, 1, 0]])}),
     Call(
         "admissible.admissible_field",
         {

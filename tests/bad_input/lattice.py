@@ -14,6 +14,7 @@ MODULES = (
     "admissible",
     "automorphisms",
     "coupled_maps",
+    "evolution_metric",
     "kuramoto",
     "lattice",
     "master_stability",
@@ -135,12 +136,12 @@ CALLS = [
     Call("kuramoto.critical_coupling", DENSITY),
     Call("kuramoto.kuramoto_theory", {"K": ("at least zero", 2.0), **DENSITY}),
     Call(
-        "strata.phase_offset_distance",
+        "evolution_metric.phase_offset_distance",
         {"theta1": ("reals", 0.0), "theta2": ("reals", 1.0), "omega": ("at least zero", 1.0)},
     ),
-    Call("strata.phase_offset_matrix", {"theta": ("batched sites", THREE), "omega": SITES}),
+    Call("evolution_metric.phase_offset_matrix", {"theta": ("batched sites", THREE), "omega": SITES}),
     Call(
-        "strata.evolution_distance",
+        "evolution_metric.evolution_distance",
         {
             "flow": ("flow", lambda s, x: x + s),
             "x": ("batched sites", THREE),

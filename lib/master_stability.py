@@ -28,8 +28,8 @@ def transverse_eigenvalues(W) -> Tensor:
     Parameters
     ----------
     W : {"mean"}, Graph, or array_like, (..., n, n)
-        Row-stochastic coupling as for :func:`coupled_map_step`. For ``"mean"`` the n - 1 equal eigenvalues 0 are given
-        once.
+        Row-stochastic coupling as for :func:`lib.coupled_maps.coupled_map_step`. For ``"mean"`` the n - 1 equal
+        eigenvalues 0 are given once.
 
     Returns
     -------

@@ -67,7 +67,7 @@ def test_the_strip_ends_at_the_tick_that_is_shown(figures):
     strip, ticks = np.asarray(figure.data[1].z, float), np.asarray(figure.data[1].x, float)
     assert np.isfinite(strip[:, ticks <= 40]).all()
     assert np.isnan(strip[:, ticks > 40]).all()
-    column = np.asarray(figure.data[0].z, float)[:, 30]
+    column = np.asarray(figure.data[0].z, float)[:, 32]
     np.testing.assert_array_equal(strip[:, ticks == 40][:, 0], column)
 
 

@@ -172,7 +172,8 @@ def coupled_map_lattice(
     Notes
     -----
     In finite precision a chaotic run that has synchronised is exactly synchronised after a while, and the logistic map
-    with r = 4 may then end in its unstable fixed point 0.
+    with r = 4 may then end in its unstable fixed point 0. States outside the interval that a map keeps can grow without
+    bound; :func:`logistic_map` refuses them once they are infinite.
 
     Examples
     --------

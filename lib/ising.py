@@ -259,16 +259,20 @@ def _in_blocks(edges, n: int, couplings, wanted: str) -> Tensor:
     edges, n = check_graph(edges, n)
     couplings = check_couplings("couplings", couplings, edges)
     place = ("log_partition", "mean", "fisher").index(wanted)
-    per_system = 2 ** (n - 1) * (len(edges) if n <= TABLE else 3)
-    at_once = max(1, BLOCK // per_system)
-    rows = couplings.reshape(-1, len(edges))
+    if couplings.dim() == 1:
+        blocks = [couplings]
+    else:
+        per_system = 2 ** (n - 1) * 3 + len(edges) ** 2
+        blocks = couplings.reshape(-1, len(edges)).split(max(1, BLOCK // per_system))
     found = []
-    for block in rows.split(at_once) if len(rows) > at_once else (rows,):
+    for block in blocks:
         steps = moments(edges, n, block)
         for _ in range(place):
             next(steps)
         found.append(next(steps))
-    whole = found[0] if len(found) == 1 else torch.cat(found)
+    if couplings.dim() == 1:
+        return found[0]
+    whole = torch.cat(found)
     return whole.reshape(couplings.shape[:-1] + whole.shape[1:])
 
 
@@ -278,8 +282,15 @@ def _by_table(edges: Edges, n: int, couplings: Tensor) -> Iterator[Tensor]:
     log_partition = energy.logsumexp(dim=-1) + math.log(2)
     yield log_partition
     p = torch.softmax(energy, dim=-1)
-    yield p @ T
-    yield exponential_family_fisher(T, p)
+    mean = p @ T
+    yield mean
+    if p.dim() == 1:
+        yield exponential_family_fisher(T, p)
+        return
+    # For many systems the second moments are one product with the table of T_e T_f, ten times faster than one each.
+    products = (T[:, :, None] * T[:, None, :]).flatten(start_dim=1)
+    second = (p @ products).unflatten(-1, (T.shape[1], T.shape[1]))
+    yield second - mean[..., :, None] * mean[..., None, :]
 
 
 def _by_transform(edges: Edges, n: int, couplings: Tensor) -> Iterator[Tensor]:

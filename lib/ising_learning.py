@@ -1,0 +1,231 @@
+"""Observers that learn: gradient, natural gradient and typed metrics, in any coordinates, many observers at once.
+
+The loss is the divergence KL(target || model) of an Ising observer whose target has couplings theta*; its gradient in
+the couplings is <T>_theta - <T>_target. A learning rule is a metric: 1 for the plain gradient, F for the natural
+gradient, F^2 + c F for the typed one. In coordinates phi with theta = theta(phi) and J = dtheta/dphi the metrics that
+are tensors become J^T g J, the plain gradient keeps the 1 of its own coordinates: that is why it depends on them.
+
+Sources: S. Amari, Neural Computation 10 (1998) 251; M. Zhuravlev, arXiv:2603.09067, sections 5 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib import checks
+from lib.fisher import natural_gradient_step, pull_back
+from lib.ising import check_couplings, check_graph, moments
+
+__all__ = ["Coordinates", "Learning", "learn", "linear_mix", "sinh_coordinates", "theta_coordinates"]
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Names for the parameters of a model: phi instead of theta.
+
+    Attributes
+    ----------
+    name : str
+    to_theta, from_theta : callable
+        Take and return tensors of shape (..., m).
+    jacobian : callable
+        Takes phi, (..., m), and returns dtheta/dphi, (..., m, m) or (m, m).
+    """
+
+    name: str
+    to_theta: Callable[[Tensor], Tensor]
+    from_theta: Callable[[Tensor], Tensor]
+    jacobian: Callable[[Tensor], Tensor]
+
+
+def theta_coordinates() -> Coordinates:
+    """The couplings themselves.
+
+    Returns
+    -------
+    Coordinates
+
+    Examples
+    --------
+    >>> theta_coordinates().jacobian(torch.zeros(2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return Coordinates(
+        "theta",
+        lambda phi: phi,
+        lambda theta: theta,
+        lambda phi: torch.eye(phi.shape[-1], dtype=phi.dtype, device=phi.device),
+    )
+
+
+def linear_mix(A) -> Coordinates:
+    """Linear combinations of the couplings: theta = A phi.
+
+    Parameters
+    ----------
+    A : array_like, (m, m)
+        Invertible.
+
+    Returns
+    -------
+    Coordinates
+
+    Raises
+    ------
+    ValueError
+        If A is not one invertible square matrix.
+
+    Examples
+    --------
+    >>> linear_mix([[2.0, 0.0], [1.0, 1.0]]).to_theta(torch.ones(2, dtype=torch.float64)).tolist()
+    [2.0, 2.0]
+    """
+    (A,) = checks.tensors(A=A)
+    checks.square("A", A)
+    if A.dim() != 2:
+        raise ValueError(f"A must be one matrix of shape (m, m), got shape {tuple(A.shape)}")
+    checks.require(torch.linalg.matrix_rank(A) == len(A), "A must be invertible, but is singular")
+    inverse = torch.linalg.inv(A)
+    return Coordinates("linear mix", lambda phi: phi @ A.mT, lambda theta: theta @ inverse.mT, lambda phi: A)
+
+
+def sinh_coordinates() -> Coordinates:
+    """Couplings stretched one by one: phi = sinh(theta).
+
+    Returns
+    -------
+    Coordinates
+
+    Examples
+    --------
+    >>> sinh_coordinates().jacobian(torch.zeros(1))
+    tensor([[1.]])
+    """
+    return Coordinates("sinh", torch.asinh, torch.sinh, lambda phi: torch.diag_embed((1 + phi**2).rsqrt()))
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The path of a learner.
+
+    Attributes
+    ----------
+    couplings : Tensor, (..., steps + 1, m)
+    mean : Tensor, (..., steps + 1, m)
+        Mean statistics on the way.
+    loss : Tensor, (..., steps + 1)
+        KL(target || model) in nats.
+    """
+
+    couplings: Tensor
+    mean: Tensor
+    loss: Tensor
+
+
+def learn(
+    edges,
+    n: int,
+    target,
+    start=None,
+    learner: str = "ng",
+    steps: int = 30,
+    lr=0.3,
+    coordinates: Coordinates | None = None,
+    c=1.0,
+    damping=0.0,
+) -> Learning:
+    """Let observers learn the couplings of their targets from exact means.
+
+    Parameters
+    ----------
+    edges : sequence of (int, int)
+        Pairs of different spins, each pair once.
+    n : int
+        Number of spins, from 2 to 22.
+    target : array_like, (..., m)
+        Couplings to be learned.
+    start : array_like, (..., m), optional
+        Couplings at step 0; None: 0.
+    learner : {"ng", "gd", "typed"}
+        Natural gradient, plain gradient, or the metric F^2 + c F.
+    steps : int
+        At least 0.
+    lr : array_like, (...)
+        Step size, above 0.
+    coordinates : Coordinates, optional
+        In which the steps are taken; None: the couplings.
+    c : array_like, (...)
+        Weight of F in the typed metric, at least 0.
+    damping : array_like, (...)
+        Added to the diagonal of the metric, at least 0. Breaks the invariance under changes of coordinates.
+
+    Returns
+    -------
+    Learning
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the metric is not positive definite on the way (a step was too long).
+
+    Notes
+    -----
+    Ten thousand observers of 4 spins take 5 MB per step kept. All observers of a call must fit in memory together:
+    8 bytes x (3 x 2^(n-1) + 6 m^2) each.
+
+    Examples
+    --------
+    >>> from lib.ising import observer_graph
+    >>> losses = learn(*observer_graph("K3"), target=[0.5, 0.2, -0.1], steps=4, lr=1.0).loss
+    >>> bool((losses[1:] < losses[:-1]).all())
+    True
+    """
+    edges, n = check_graph(edges, n)
+    target = check_couplings("target", target, edges)
+    theta = torch.zeros_like(target) if start is None else check_couplings("start", start, edges)
+    checks.choice("learner", learner, ("ng", "gd", "typed"))
+    steps = checks.integer("steps", steps, lowest=0)
+    target, theta, lr, c, damping = checks.tensors(target=target, start=theta, lr=lr, c=c, damping=damping)
+    checks.require(lr > 0, "lr must be above 0", lr)
+    checks.require(c >= 0, "c must be at least 0", c)
+    checks.require(damping >= 0, "damping must be at least 0", damping)
+    if coordinates is not None and not isinstance(coordinates, Coordinates):
+        raise ValueError(f"coordinates must be Coordinates or None, got {checks.describe(coordinates)}")
+    batch = checks.batch(
+        target=target.shape[:-1], start=theta.shape[:-1], lr=lr.shape, c=c.shape, damping=damping.shape
+    )
+
+    goal_log_partition, goal = _first(2, moments(edges, n, target))
+    theta = theta.expand(*batch, theta.shape[-1])
+    phi = theta if coordinates is None else coordinates.from_theta(theta)
+    couplings, means, losses = [], [], []
+    for at in range(steps + 1):
+        state = moments(edges, n, theta)
+        log_partition, mean = _first(2, state)
+        couplings.append(theta)
+        means.append(mean.expand_as(theta))
+        divergence = log_partition - goal_log_partition - ((theta - target) * goal).sum(dim=-1)
+        losses.append(divergence.clamp(min=0))  # rounding may leave -1e-16 at the end
+        if at == steps:
+            break
+        slope = mean - goal
+        J = None if coordinates is None else coordinates.jacobian(phi)
+        if J is not None:
+            slope = (J.mT @ slope[..., None])[..., 0]
+        if learner == "gd":
+            phi = phi - lr[..., None] * slope
+        else:
+            F = next(state)
+            metric = F if learner == "ng" else F @ F + c[..., None, None] * F
+            phi = natural_gradient_step(phi, slope, metric if J is None else pull_back(metric, J), lr, damping)
+        theta = phi if coordinates is None else coordinates.to_theta(phi)
+    return Learning(torch.stack(couplings, dim=-2), torch.stack(means, dim=-2), torch.stack(losses, dim=-1))
+
+
+def _first(count: int, values) -> list[Tensor]:
+    return [next(values) for _ in range(count)]

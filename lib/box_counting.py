@@ -72,7 +72,7 @@ def box_sizes(shape) -> list[int]:
     Examples
     --------
     >>> box_sizes((100, 80))
-    [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 16, 19, 21, 25]
+    [2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 16, 19, 21, 25]
     """
     largest = max(read_shape(shape)) // 4
     if largest < 2:

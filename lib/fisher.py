@@ -156,7 +156,8 @@ def log_likelihood_fisher(log_likelihood: Callable[[Tensor], Tensor], theta) -> 
     def twice(one: Tensor) -> tuple[Tensor, Tensor]:
         values = log_likelihood(one)
         if not isinstance(values, Tensor) or values.dim() != 1 or len(values) == 0:
-            raise ValueError(f"log_likelihood must return shape (outcomes,), got {checks.describe(values)}")
+            found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"log_likelihood must return a tensor of shape (outcomes,), got {found}")
         return values, values
 
     rows = theta.reshape(-1, theta.shape[-1])

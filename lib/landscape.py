@@ -10,6 +10,7 @@ Scales are calibrated at 557 x 779 pixels (half the frame) and stretch with the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -252,7 +253,7 @@ def _read_shares(shares, ground: Terrain) -> list[float]:
         raise ValueError(f"shares must be a list of numbers, got {checks.describe(shares)}")
     shares = [checks.real_number("shares", share, lowest=0, highest=1, open_below=True) for share in shares]
     pixels = ground.land.numel()
-    if any(after < before for before, after in zip(shares, shares[1:], strict=False)):
+    if any(after < before for before, after in itertools.pairwise(shares)):
         raise ValueError(f"shares must not fall, for nothing is torn down, got {shares}")
     if round(shares[0] * pixels) < 1 or round(shares[-1] * pixels) > int(ground.land.sum()):
         land = int(ground.land.sum()) / pixels

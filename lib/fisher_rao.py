@@ -64,10 +64,11 @@ def distributions(**named) -> list[Tensor]:
     torch.Size([3])
     """
     read = checks.tensors(**named)
-    classes = None
+    first, model = next(zip(named, read), (None, None))
     for name, tensor in zip(named, read):
-        checks.shape(name, tensor, classes)
-        classes = tensor.shape[-1]
+        checks.shape(name, tensor, None)
+        if tensor.shape[-1] != model.shape[-1]:
+            raise ValueError(f"{name} must have shape (..., {model.shape[-1]}) like {first}, got {tuple(tensor.shape)}")
         checks.require(tensor >= 0, f"{name} must have entries of at least 0", tensor)
         total = tensor.sum(dim=-1)
         slack = math.sqrt(torch.finfo(tensor.dtype).eps)

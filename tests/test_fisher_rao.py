@@ -380,7 +380,7 @@ def test_the_page_computes_the_same():
     [
         (lambda: fisher.fisher_rao_distance([0.5, 0.6], [0.5, 0.5]), r"p must sum to 1 over its last dim.*got 1\.1"),
         (lambda: fisher.fisher_rao_distance([0.5, 0.5], [-0.5, 1.5]), "q must have entries of at least 0, got -0.5"),
-        (lambda: fisher.fisher_rao_distance([0.5, 0.5], [1.0]), r"q must have shape \(\.\.\., 2\), got \(1,\)"),
+        (lambda: fisher.fisher_rao_distance([0.5, 0.5], [1.0]), r"q must have shape \(\.\.\., 2\) like p, got \(1,\)"),
         (lambda: fisher.fisher_rao_distance(1.0, 1.0), r"p must have shape \(\.\.\., n\), got \(\)"),
         (lambda: fisher.kullback_leibler([[1.0, 0]] * 2, [[1.0, 0]] * 3), "leading dimensions of p and q"),
         (lambda: fisher.fisher_rao_geodesic(P, Q, 1.5), r"t must lie in \[0, 1\], got 1.5"),

@@ -57,7 +57,7 @@ def box_sizes(shape) -> list[int]:
     Parameters
     ----------
     shape : sequence of int, (2,)
-        Rows and columns of the image; the longer of them at least 8.
+        Rows and columns of the image; the longer of them at least 12.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def box_sizes(shape) -> list[int]:
     [2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 16, 19, 21, 25]
     """
     largest = max(read_shape(shape)) // 4
-    if largest < 2:
-        raise ValueError(f"shape must have a side of at least 8, got {tuple(shape)}")
+    if largest < 3:
+        raise ValueError(f"shape must have a side of at least 12, got {tuple(shape)}")
     return np.unique(np.geomspace(2, largest, 20).astype(int)).tolist()
 
 

@@ -23,7 +23,8 @@ __all__ = ["connected_components", "propagated_labels"]
 def read_mask(name: str, value) -> Tensor:
     """Read true/false pixels, with two dimensions or more and at least one pixel an image."""
     if isinstance(value, np.ndarray) and value.dtype == bool:
-        value = torch.from_numpy(np.ascontiguousarray(value)) if value.flags.writeable else torch.tensor(value)
+        usable = value.flags.writeable and value.flags.c_contiguous and min(value.strides, default=0) >= 0
+        value = torch.from_numpy(value if usable else value.copy())
     elif not isinstance(value, Tensor):
         try:
             value = torch.as_tensor(value)

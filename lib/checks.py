@@ -164,7 +164,8 @@ def tensors(**named) -> list[torch.Tensor]:
         except (TypeError, ValueError, RuntimeError) as problem:
             raise ValueError(f"{name} must be numbers in a rectangular array, got {describe(value)}") from problem
         tensor = tensor if tensor.dtype.is_floating_point else tensor.to(dtype=dtype, device=device)
-        if not tracing.active():
+        # A finite sum means finite entries, and is many times faster to find than each of them is to look at.
+        if not tracing.active() and not bool(tensor.detach().sum().isfinite()):
             require(tensor.isfinite(), f"{name} must be finite, but holds NaN or infinity")
         read.append(tensor)
     return read

@@ -131,7 +131,8 @@ def load_land_cover(
         )
     _require_packages()
     grid = _grid(bbox, crs, resolution, geobox)
-    by_year = _by_year(_items(catalog_or_items, bbox, years, collection), bbox, years)
+    window = tuple(grid.geographic_extent.boundingbox)  # what the grid needs: other axes than bbox's, or its own place
+    by_year = _by_year(_items(catalog_or_items, window, years, collection), window, years)
     maps = [_read_map(by_year[year], year, band, grid) for year in years]
     return LandCover(
         maps=torch.from_numpy(np.stack(maps)),
@@ -209,7 +210,8 @@ def _opened(address: str):
             raise ValueError(f"catalog_or_items must be a STAC catalogue, but {address!r} is none: {problem}") from None
     if address.endswith(".json"):
         return _online(lambda: pystac.Catalog.from_file(address), address)
-    return _online(lambda: pystac_client.Client.open(address, modifier=_signing(address)), address)
+    modifier = _signing(address)
+    return _online(lambda: pystac_client.Client.open(address, modifier=modifier), address)
 
 
 def _signing(address: str):

@@ -222,7 +222,11 @@ def learn(
         else:
             F = next(state)
             metric = F if learner == "ng" else F @ F + c[..., None, None] * F
-            phi = natural_gradient_step(phi, slope, metric if J is None else pull_back(metric, J), lr, damping)
+            metric = metric if J is None else pull_back(metric, J)
+            try:
+                phi = natural_gradient_step(phi, slope, metric, lr, damping)
+            except ValueError as problem:
+                raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
         theta = phi if coordinates is None else coordinates.to_theta(phi)
     return Learning(torch.stack(couplings, dim=-2), torch.stack(means, dim=-2), torch.stack(losses, dim=-1))
 

@@ -109,7 +109,7 @@ def run_hypergraph(
     """Rewrite a cycle, half of whose nodes form the observer, with births and deaths in balance.
 
     In each step an edge dies with probability ``death`` (``storm_death`` in storms), and is rewritten with probability
-    ``growth`` (1 - size / ceiling).
+    ``growth`` (1 - size / ceiling). The run starts calm; a shorter run is the beginning of a longer one.
 
     Parameters
     ----------
@@ -154,7 +154,6 @@ def run_hypergraph(
     storm_length = checks.real_number("storm_length", storm_length, lowest=1)
 
     generator = torch.Generator().manual_seed(seed)
-    storm = _weather(steps, calm_length, storm_length, generator)
     nodes = torch.arange(start)
     edges = torch.stack([nodes, (nodes + 1) % start], dim=1)
     inside = nodes < start // 2
@@ -162,7 +161,9 @@ def run_hypergraph(
     used, births = start, 0
     counts: list[tuple] = []
     parents, places, numbers = [], [], []
-    for stormy in storm.tolist():
+    stormy, storm = False, []
+    for _ in range(steps):
+        storm.append(stormy)
         first, second = inside[edges].unbind(dim=1)
         across = first != second
         dying = storm_death if stormy else death
@@ -188,21 +189,13 @@ def run_hypergraph(
         creator = torch.cat([creator[stays], number.repeat_interleave(2)])
         used += len(split)
         births += len(split)
+        ending = 1 / (storm_length if stormy else calm_length)
+        stormy ^= bool(torch.rand((), generator=generator, dtype=torch.float64) < ending)
 
     table = torch.tensor(counts, dtype=torch.float64)
     when = torch.arange(steps).repeat_interleave(torch.tensor(numbers))
     history = torch.cat(parents), when, torch.cat(places)
-    return RunningHypergraph(*table.unbind(dim=1), storm, edges, inside[:used].clone(), *history)
-
-
-def _weather(steps: int, calm_length: float, storm_length: float, generator: torch.Generator) -> Tensor:
-    """Calm and storms in turn, each step ending one with probability 1 / length; the start is calm."""
-    stormy, path = False, []
-    for draw in torch.rand(steps, generator=generator, dtype=torch.float64).tolist():
-        path.append(stormy)
-        if draw < 1 / (storm_length if stormy else calm_length):
-            stormy = not stormy
-    return torch.tensor(path)
+    return RunningHypergraph(*table.unbind(dim=1), torch.tensor(storm), edges, inside[:used].clone(), *history)
 
 
 def _grown(inside: Tensor, used: int, fresh: Tensor) -> Tensor:

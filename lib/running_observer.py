@@ -166,7 +166,11 @@ def learn_boundary(features, events, learner: str = "ng", lr=0.01, fall=0) -> Bo
     """
     features, events, lr, fall = checks.tensors(features=features, events=events, lr=lr, fall=fall)
     checks.shape("features", features, None, None)
-    checks.shape("events", events, features.shape[-2])
+    if events.dim() == 0 or events.shape[-1] != features.shape[-2]:
+        raise ValueError(
+            f"events must have shape (..., steps) for features of shape (..., steps, k), "
+            f"got {tuple(events.shape)} and {tuple(features.shape)}"
+        )
     checks.require(events >= 0, "events must be at least 0", events)
     checks.choice("learner", learner, ("ng", "gd"))
     checks.require(lr > 0, "lr must be above 0", lr)

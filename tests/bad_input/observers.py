@@ -27,6 +27,7 @@ MODULES = (
 )
 
 NO_PAIRS = ("three", None, 3, [], [(0, 0)], [(0, 9)], [(0, 1), (1, 0)], [(0, 1, 2)], [(0.5, 1)], [0], {0: 1})
+NO_ROWS = (*NO_NUMBERS, *NOT_FINITE, [], 1.0)
 NOT_SYMMETRIC = (np.ones((2, 3)), [[1.0, 0.5], [0.0, 1.0]])
 INDEFINITE = torch.eye(2) * torch.tensor([1.0, -1.0])
 KINDS |= {
@@ -42,7 +43,7 @@ KINDS |= {
     "observer pairs": NO_PAIRS,
     "observer spins": (1.5, "3", None, True, 1, 23, -1),
     "observer gallery": ("K9", None, 3, ["K4"]),
-    "observer couplings": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [0.1], np.ones((2, 4))),
+    "observer couplings": (*NO_ROWS, [0.1], np.ones((2, 4))),
     "observer couplings or none": (*(bad for bad in NO_NUMBERS if bad is not None), *NOT_FINITE, [], 1.0, [0.1]),
     "observer learner": ("sgd", None, 1, ["ng"]),
     "observer coordinates": ("theta", 3, lambda phi: phi),
@@ -58,7 +59,7 @@ KINDS |= {
     ),
     "observer at least zero": (*NO_NUMBERS, *NOT_FINITE, -1.0, [1.0, -1.0]),
     "observer shares below one": (*NO_NUMBERS, *NOT_FINITE, -0.1, 1.0),
-    "observer spectrum": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [0.0, 1.0], [-1.0, 1.0]),
+    "observer spectrum": (*NO_ROWS, [0.0, 1.0], [-1.0, 1.0]),
     "observer functional": ("E", None, True, [1.0, "A"], -1.0, math.nan, "a"),
     "observer hessian": ("F", None, 1, ["fisher"]),
     "observer tolerance": ("1", None, True, math.nan, math.inf, 0, 1, -1.0, 2.0),
@@ -83,8 +84,8 @@ KINDS |= {
         [[1.0, 0.5], [0.0, 1.0]],
         np.zeros((2, 2)),
     ),
-    "observer direction": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0], [0.0, 0.0]),
-    "observer any matrix": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, np.ones(2)),
+    "observer direction": (*NO_ROWS, [1.0], [0.0, 0.0]),
+    "observer any matrix": (*NO_ROWS, np.ones(2)),
     "observer outcomes": (
         *NO_NUMBERS,
         *NOT_FINITE,
@@ -96,8 +97,8 @@ KINDS |= {
         np.ones((2, 2, 2)),
         [[1e9, 0]],
     ),
-    "observer shares": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0], [0.7, 0.7], [1.5, -0.5]),
-    "observer policy": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0], [[0.7, 0.7], [0.5, 0.5]], [[1.5, -0.5], [0.5, 0.5]]),
+    "observer shares": (*NO_ROWS, [1.0], [0.7, 0.7], [1.5, -0.5]),
+    "observer policy": (*NO_ROWS, [1.0], [[0.7, 0.7], [0.5, 0.5]], [[1.5, -0.5], [0.5, 0.5]]),
     "observer side": ([("x",)], (("x",), 3), ((),), (("",),), "x", None),
     "observer left side": ([("x",)], (("x",), 3), ((),), (("",),), "x", None, ()),
     "observer rule text": ("", "{x}", None, 3, "{x} {y} -> {z}"),
@@ -108,7 +109,7 @@ KINDS |= {
     "observer knows": ("all", None, 3, ["memory"]),
     "observer online": ("sgd", None, 1, "typed"),
     "observer run seeds": (None, 3, "ab", [], [1], [1, 1], [0, 1], [1.5, 2], [True, 2], [-1, 2]),
-    "observer features": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, np.ones(3), np.ones((2, 3))),
+    "observer features": (*NO_ROWS, np.ones(3), np.ones((2, 3))),
     "observer positive step": (*NO_NUMBERS, *NOT_FINITE, 0.0, -1.0),
 }
 

@@ -9,6 +9,7 @@ from lib import fisher
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, Call
 
 MODULES = (
+    "absorption",
     "category_maps",
     "fisher",
     "fisher_rao",
@@ -147,10 +148,10 @@ CALLS = [
     Call("transition_statistics.transition_errors", {"C": ("tally", EYE)}),
     Call("transition_statistics.g_test", {"counts": ("tallies", [EYE, EYE])}),
     Call("transition_statistics.frobenius_distances", {"counts": ("tallies", [EYE, EYE])}),
-    Call("markov.absorbing_times", TIMES),
-    Call("markov.absorption_probabilities", TIMES),
+    Call("absorption.absorbing_times", TIMES),
+    Call("absorption.absorption_probabilities", TIMES),
     Call(
-        "markov.simulate_absorption",
+        "absorption.simulate_absorption",
         {
             **TIMES,
             "start": ("first state", 0),

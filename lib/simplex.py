@@ -201,7 +201,8 @@ def shannon_entropy(p) -> Tensor:
     0.693147
     """
     (p,) = distributions(p=p)
-    return -torch.xlogy(p, p).sum(dim=-1)
+    present = torch.where(p > 0, p, 1.0)  # 1 ln 1 = 0; xlogy has the gradient NaN at 0
+    return -(present * present.log()).sum(dim=-1)
 
 
 def renyi_entropy(p, alpha) -> Tensor:

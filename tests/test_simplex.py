@@ -121,6 +121,14 @@ def test_entropies(values):
     assert float(simplex.renyi_entropy(p, 2.0)) == float(found[6])
 
 
+def test_entropies_slope_finitely_where_a_class_is_missing():
+    p = torch.tensor([0.0, 0.25, 0.75], dtype=D, requires_grad=True)
+    (slope,) = torch.autograd.grad(simplex.shannon_entropy(p), p)
+    torch.testing.assert_close(slope, torch.tensor([0, -math.log(0.25) - 1, -math.log(0.75) - 1], dtype=D))
+    (slope,) = torch.autograd.grad(simplex.renyi_entropy(p, [0.0, 0.5, 1.0, 2.0]).sum(), p)
+    assert slope.isfinite().all()
+
+
 def test_divergence_of_each_year_from_the_last():
     expected = scipy.stats.entropy(SHARES[1:].numpy(), SHARES[:-1].numpy(), axis=-1)
     np.testing.assert_allclose(simplex.step_divergence(SHARES), expected, rtol=1e-10)

@@ -316,12 +316,17 @@ def _require_absorption(
     Where the mean is far from that, every state gets there; elsewhere the paths are looked at. Elimination without
     subtractions leaves NaN, and needs no mean.
     """
-    if tracing.active():
+    if tracing.active() or P.numel() == 0:
+        return
+    longest = 1e-4 / torch.finfo(P.dtype).eps
+    # All together first: to look at every entry takes longer.
+    lowest, highest = (found if mean is None else mean).aminmax()
+    if bool(highest.isfinite() if mean is None else (lowest >= 0.5) & (highest < longest)):
         return
     finite = found.isfinite().flatten(start_dim=P.dim() - 2).all(dim=-1)
     doubtful = ~finite
     if mean is not None:
-        doubtful |= ~((mean >= 0.5) & (mean < 1e-4 / torch.finfo(mean.dtype).eps)).all(dim=-1)
+        doubtful |= ~((mean >= 0.5) & (mean < longest)).all(dim=-1)
     if not bool(doubtful.any()):
         return
     stuck = ~_chains.reached(P[doubtful])[..., transient, :][..., absorbing].any(dim=-1)

@@ -128,6 +128,15 @@ def test_spectrum_of_the_random_fields(exponent):
     assert slope == pytest.approx(-exponent, abs=0.03)
 
 
+@pytest.mark.parametrize(("disorder", "road_weight"), [(1e6, 2.2), (0.25, 1e6), (0, 0)])
+def test_nothing_is_torn_down_or_built_at_sea_whatever_the_weights(disorder, road_weight):
+    ground = landcover.terrain(0, (40, 60))
+    built = landcover.grow_built(ground, disorder, road_weight)
+    assert not (built[:-1] & ~built[1:]).any()
+    assert not (built & ~ground.land).any()
+    assert built.sum(dim=(1, 2)).tolist() == [round(share * 2400) for share in landcover.BUILT_SHARES]
+
+
 def test_growth_takes_the_highest_free_land():
     ground = landcover.terrain(2, (64, 80))
     built = landcover.grow_built(ground, disorder=0, road_weight=1.5, shares=[0.05, 0.1, 0.15]).numpy()
@@ -256,7 +265,7 @@ def test_flows_are_the_closest_table():
 def test_messages():
     with pytest.raises(ValueError, match=r"shape must have at least 32 rows and columns, got \(31, 64\)"):
         landcover.synthetic_landscape(shape=(31, 64))
-    with pytest.raises(ValueError, match=r"disorder must be at least 0, got -0\.1"):
+    with pytest.raises(ValueError, match=r"disorder must be from 0 to 1e6, got -0\.1"):
         landcover.synthetic_built(disorder=-0.1)
     ground = landcover.terrain(0, (40, 40))
     with pytest.raises(ValueError, match=r"shares must not fall, for nothing is torn down"):

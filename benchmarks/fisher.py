@@ -4,7 +4,7 @@
 
 geomstats 2.8 does not import with NumPy 2, so its own route for normal distributions (half-plane to disk, distance in
 the disk) is written out in numpy, without its dispatch between backends. Before anything is timed the results are
-compared. The contenders then take turns; the best round counts, in CPU seconds of the one thread, so that what else
+compared, and the loops for many chains compiled (numba has to be installed). The contenders then take turns; the best round counts, in CPU seconds of the one thread, so that what else
 the machine does matters less.
 """
 

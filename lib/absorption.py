@@ -72,6 +72,11 @@ def absorbing_times(P, absorbing: int | Sequence[int]) -> AbsorbingTimes:
         If P has negative entries or rows that do not sum to 1, absorbing is no state, or some state never reaches an
         absorbing one (I - Q is singular; the message names the states), or only by chances that are lost to rounding.
 
+    Notes
+    -----
+    The compiled loops for many chains give each entry of N and of the mean to a few rounding errors, however rarely a
+    chain moves. LAPACK, which solves the rest, may lose as many digits as the mean has before the point.
+
     Examples
     --------
     A fair coin until the first head.

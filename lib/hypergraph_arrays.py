@@ -67,8 +67,8 @@ def grow(edges, rule: RewriteRule | str, generations: int, device="cpu", max_edg
     Returns
     -------
     Growth
-        Memory: 8 bytes per node of a hyperedge and 16 per event, and the same again while a generation is made; a
-        million edges of two nodes take about 50 MB.
+        Memory: 8 bytes per node of a hyperedge and 16 per event, 34 MB for a million edges of two nodes; while the last
+        generation is made, three to four times as much.
 
     Raises
     ------

@@ -197,8 +197,8 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64 where not said; CPU seconds, best of {options.rounds} rounds; geomstats' "
-            "formulas in numpy, without its dispatch; chains in loops compiled before; checks of the arguments included "
-            "in ours",
+            "formulas in numpy, without its dispatch; chains in loops compiled before; checks of the arguments "
+            "included in ours",
         )
         print(f"wrote {path.name}")
 

@@ -160,10 +160,10 @@ def test_who_is_least_surprised(comparison):
     ):
         gap, error = comparison.gap(worse, "natural gradient")
         assert least < gap < most and gap > 2 * error
-    # Neither of two well chosen step sizes wins, and smoothing the counts, which learns nothing, does as well.
-    for equal in ("plain gradient", "smoothed counts"):
-        gap, error = comparison.gap(equal, "natural gradient")
-        assert abs(gap) < 0.03 and abs(gap) < 2 * error
+    # A plain gradient whose step size is tuned as finely does as well, and smoothing, which learns nothing, nearly.
+    gap, error = comparison.gap("plain gradient", "natural gradient")
+    assert abs(gap) < 2 * error < 0.02
+    assert abs(comparison.gap("smoothed counts", "natural gradient")[0]) < 0.02
     # The natural gradient does not mind the coordinates.
     assert abs(comparison.gap("natural gradient, standardised", "natural gradient")[0]) < 0.01
     assert bool(comparison.surprise.isfinite().all())

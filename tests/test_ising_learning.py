@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import ising
+from lib.fisher import natural_gradient, steepest_ascent
 from lib.ising_learning import Coordinates, learn, linear_mix, sinh_coordinates, theta_coordinates
 
 K4 = ising.observer_graph("K4")
@@ -129,6 +130,17 @@ def test_coordinates_of_one_s_own():
     cubes = Coordinates("cubes", lambda p: p**3 + p, lambda t: t, lambda p: torch.diag_embed(3 * p**2 + 1))
     path = learn(*K4, TRUE, lr=0.2, steps=60, coordinates=cubes)
     torch.testing.assert_close(path.couplings[-1], torch.tensor(TRUE), rtol=1e-4, atol=1e-4)
+
+
+def test_the_unchecked_solve_is_the_checked_one_and_tells_what_failed():
+    root, grad = np.random.default_rng(2).normal(size=(7, 5, 5)), np.random.default_rng(3).normal(size=(7, 5))
+    metric, grad = torch.tensor(root @ root.swapaxes(1, 2) + 0.1 * np.eye(5)), torch.tensor(grad)
+    direction, uphill = steepest_ascent(grad, metric)
+    torch.testing.assert_close(direction, natural_gradient(grad, metric))
+    assert bool(uphill.all())
+    metric[2] = -metric[2]
+    metric[5] = 0
+    assert steepest_ascent(grad, metric)[1].tolist() == [True, True, False, True, True, False, True]
 
 
 def test_coordinates_of_another_number_of_couplings():

@@ -241,22 +241,26 @@ def _walk(
         losses.append(divergence.clamp(min=0))  # rounding may leave -1e-16 at the end
         if at == steps:
             break
-        slope = mean - goal
+        F = None if learner == "gd" else next(state)
         J = None if coordinates is None else coordinates.jacobian(phi)
-        if J is not None:
-            slope = (J.mT @ slope[..., None])[..., 0]
-        if learner == "gd":
-            phi = phi - lr[..., None] * slope
-        else:
-            F = next(state)
-            metric = F if learner == "ng" else F @ F + c[..., None, None] * F
-            metric = metric if J is None else pull_back(metric, J)
-            try:
-                phi = natural_gradient_step(phi, slope, metric, lr, damping)
-            except ValueError as problem:
-                raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
+        metric = F if learner == "ng" else F @ F + c[..., None, None] * F if learner == "typed" else None
+        try:
+            phi = _step(phi, mean - goal, metric, J, lr, damping)
+        except ValueError as problem:
+            raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
         theta = phi if coordinates is None else coordinates.to_theta(phi)
     return Learning(torch.stack(couplings, dim=-2), torch.stack(means, dim=-2), torch.stack(losses, dim=-1))
+
+
+def _step(phi: Tensor, slope: Tensor, metric: Tensor | None, J: Tensor | None, lr: Tensor, damping: Tensor) -> Tensor:
+    """One step in coordinates phi; slope and metric are those of theta, and J = dtheta/dphi carries them over."""
+    if J is not None:
+        slope = (J.mT @ slope[..., None])[..., 0]
+    if metric is None:  # the plain gradient takes the metric 1 in whatever coordinates it is given
+        return phi - lr[..., None] * slope
+    if J is not None:
+        metric = pull_back(metric, J)
+    return natural_gradient_step(phi, slope, metric, lr, damping)
 
 
 def _first(count: int, values) -> list[Tensor]:

@@ -242,22 +242,27 @@ def _walk(
         losses.append(divergence.clamp(min=0))  # rounding may leave -1e-16 at the end
         if at == steps:
             break
-        slope = mean - goal
+        F = None if learner == "gd" else next(state)
+        metric = F @ F + c[..., None, None] * F if learner == "typed" else F
         J = None if coordinates is None else coordinates.jacobian(phi)
-        if J is not None:
-            slope = (J.mT @ slope[..., None])[..., 0]
-        if learner == "gd":
-            phi = phi - lr[..., None] * slope
-        else:
-            F = next(state)
-            metric = F if learner == "ng" else F @ F + c[..., None, None] * F
-            metric = metric if J is None else pull_back(metric, J)
-            try:
-                phi = phi - lr[..., None] * _direction(slope, metric, damping)
-            except ValueError as problem:
-                raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
+        try:
+            phi = _step(phi, mean - goal, metric, J, lr, damping)
+        except ValueError as problem:
+            raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
         theta = phi if coordinates is None else coordinates.to_theta(phi)
     return Learning(torch.stack(couplings, dim=-2), torch.stack(means, dim=-2), torch.stack(losses, dim=-1))
+
+
+def _step(phi: Tensor, slope: Tensor, metric: Tensor | None, J: Tensor | None, lr: Tensor, damping: Tensor) -> Tensor:
+    """One step in coordinates phi; slope and metric are given in theta, and J = dtheta/dphi carries them over."""
+    if J is not None:
+        slope = (J.mT @ slope[..., None])[..., 0]
+    if metric is None:
+        # The plain gradient takes the metric 1 in whatever coordinates it is given.
+        return phi - lr[..., None] * slope
+    if J is not None:
+        metric = pull_back(metric, J)
+    return phi - lr[..., None] * _direction(slope, metric, damping)
 
 
 def _direction(slope: Tensor, metric: Tensor, damping: Tensor) -> Tensor:

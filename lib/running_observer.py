@@ -32,9 +32,10 @@ LONGEST = 20.0
 # Steps over which the observer remembers what happened, and over which it averages the Fisher information.
 MEMORY = 2
 FISHER_MEMORY = 200
-STEP_SIZES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+# Eight a decade: with steps of a factor of three the comparison would be decided by who happens to hit its best size.
+STEP_SIZES = tuple(10 ** (eighth / 8) for eighth in range(-32, -3))
 FALLS = (0, 100)
-WINDOWS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+WINDOWS = tuple(1.25 * 2 ** (quarter / 4) for quarter in range(17))
 
 
 def boundary_features(run: RunningHypergraph, knows: str = "memory") -> Tensor:
@@ -258,7 +259,7 @@ class Comparison:
 def compare_predictors(steps: int = 2000, seeds=(11, 12, 13, 14, 15, 16), tuning_seed: int = 0) -> Comparison:
     """Let predictors learn in the same hypergraphs: who is surprised least?
 
-    Each learner gets the best of eight step sizes from 0.0001 to 0.3, constant or falling over the first 100 steps,
+    Each learner gets the best of 29 step sizes from 0.0001 to 0.32, constant or falling over the first 100 steps,
     chosen by its mean surprise on a run with a seed of its own. Compared are the natural gradient, the plain gradient,
     and the plain gradient with features of mean 0 and variance 1 (measured on the run for choosing), all three with all
     features; the natural gradient that sees only the boundary; exponential smoothing of the counts, which learns

@@ -185,6 +185,10 @@ EYE = np.eye(2)
             lambda: fisher.log_likelihood_fisher(lambda t: t.sum(), [1.0]),
             r"log_likelihood must return a tensor of shape \(outc",
         ),
+        (
+            lambda: fisher.log_likelihood_fisher(lambda t: torch.cat([t, 1 - t, 0 * t]).log(), [0.3]),
+            "log_likelihood must be finite: every outcome needs a probability above 0, got -inf",
+        ),
         (lambda: fisher.natural_gradient([1.0, 1.0], [[1.0, 0.5], [0.0, 1.0]]), "fisher must be symmetric"),
         (lambda: fisher.natural_gradient([1.0, 1.0], [[1.0, 1.0], [1.0, 1.0]]), "fisher must be positive definite"),
         (lambda: fisher.natural_gradient([1.0, 1.0], [[1.0, 0.0], [0.0, -1.0]]), "fisher must be positive definite"),

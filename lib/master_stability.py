@@ -28,8 +28,8 @@ def transverse_eigenvalues(W) -> Tensor:
     Parameters
     ----------
     W : {"mean"}, Graph, or array_like, (..., n, n)
-        Row-stochastic coupling as for :func:`coupled_map_step`. For ``"mean"`` the n - 1 equal eigenvalues 0 are given
-        once.
+        Row-stochastic coupling as for :func:`lib.coupled_maps.coupled_map_step`. For ``"mean"`` the n - 1 equal
+        eigenvalues 0 are given once.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def transverse_eigenvalues(W) -> Tensor:
 
 
 def transverse_multipliers(W, eps, lyapunov) -> Tensor:
-    """Factor per step of a small difference between sites in each mode: e^lyapunov |1 - eps (1 - w_k)|.
+    """Factor per step of a small difference between sites in each mode: ``e^lyapunov |1 - eps (1 - w_k)|``.
 
     Full synchrony attracts its neighbourhood if all are below 1.
 
@@ -101,7 +101,7 @@ def transverse_multipliers(W, eps, lyapunov) -> Tensor:
 def synchrony_window(W, lyapunov) -> tuple[Tensor, Tensor]:
     """Interval of couplings in [0, 1] for which full synchrony is stable, in closed form.
 
-    With mu = 1 - w_k, mode k asks for |mu|^2 eps^2 - 2 Re(mu) eps + 1 - e^(-2 lyapunov) < 0: an interval for each mode,
+    With mu = 1 - w_k, mode k asks for ``|mu|^2 eps^2 - 2 Re(mu) eps + 1 - e^(-2 lyapunov) < 0``: an interval for each,
     and the window is what they have in common.
 
     Parameters

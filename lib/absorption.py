@@ -72,6 +72,11 @@ def absorbing_times(P, absorbing: int | Sequence[int]) -> AbsorbingTimes:
         If P has negative entries or rows that do not sum to 1, absorbing is no state, or some state never reaches an
         absorbing one (I - Q is singular; the message names the states), or only by chances that are lost to rounding.
 
+    Notes
+    -----
+    The compiled loops for many chains give each entry of N and of the mean to a few rounding errors, however rarely a
+    chain moves. LAPACK, which solves the rest, may lose as many digits as the mean has before the point.
+
     Examples
     --------
     A fair coin until the first head.
@@ -316,12 +321,17 @@ def _require_absorption(
     Where the mean is far from that, every state gets there; elsewhere the paths are looked at. Elimination without
     subtractions leaves NaN, and needs no mean.
     """
-    if tracing.active():
+    if tracing.active() or P.numel() == 0:
+        return
+    longest = 1e-4 / torch.finfo(P.dtype).eps
+    # All together first: to look at every entry takes longer.
+    lowest, highest = (found if mean is None else mean).aminmax()
+    if bool(highest.isfinite() if mean is None else (lowest >= 0.5) & (highest < longest)):
         return
     finite = found.isfinite().flatten(start_dim=P.dim() - 2).all(dim=-1)
     doubtful = ~finite
     if mean is not None:
-        doubtful |= ~((mean >= 0.5) & (mean < 1e-4 / torch.finfo(mean.dtype).eps)).all(dim=-1)
+        doubtful |= ~((mean >= 0.5) & (mean < longest)).all(dim=-1)
     if not bool(doubtful.any()):
         return
     stuck = ~_chains.reached(P[doubtful])[..., transient, :][..., absorbing].any(dim=-1)

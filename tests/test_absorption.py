@@ -82,7 +82,7 @@ def runs(monkeypatch):
 
 
 def test_entry_by_entry_against_fractions():
-    """Chains that hardly move: every entry to a few roundings, where LAPACK's inverse of I - Q has three digits left."""
+    """Chains that hardly move: every entry to a few roundings, where LAPACK's inverse keeps three digits."""
     few = hardly_moving(0, 12)
     P = few.repeat(44, 1, 1)
     absorbing = [1, 4]
@@ -165,6 +165,12 @@ def test_the_loops_take_fewer_chains_than_a_block():
     found = np.empty((5, 3, 1))
     _markov_numba.passage(P.numpy(), np.array([0, 2, 3, 1]), 3, found)
     np.testing.assert_allclose(found, absorption.absorption_probabilities(P, [1])[:, :, :1], rtol=1e-13)
+
+
+def test_no_chain_has_no_times():
+    mean, sd, N = absorption.absorbing_times(torch.empty(0, 3, 3, dtype=D), 2)
+    assert (mean.shape, sd.shape, N.shape) == ((0, 2), (0, 2), (0, 2, 2))
+    assert absorption.absorption_probabilities(torch.empty(0, 3, 3, dtype=D), [2]).shape == (0, 2, 1)
 
 
 # Refusals

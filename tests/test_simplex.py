@@ -11,24 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import fisher, simplex
+from lib.land_tables import SIMPLEX_TABLE, YEARS
 from lib.live.program import pack, record, replay
 
 D = torch.float64
-YEARS = list(range(2017, 2025))
-# Synthetic shares of land, calibrated to the published facts: commons, agrarian, capital.
-TABLE = torch.tensor(
-    [
-        [19.50, 47.50, 33.00],
-        [12.80, 52.00, 35.20],
-        [12.55, 55.45, 32.00],
-        [25.60, 38.00, 36.40],
-        [22.50, 36.60, 40.90],
-        [18.90, 38.50, 42.60],
-        [21.50, 33.00, 45.50],
-        [18.60, 34.30, 47.10],
-    ],
-    dtype=D,
-)
+TABLE = torch.tensor(SIMPLEX_TABLE, dtype=D)  # commons, agrarian, capital in percent of land
 CORNERS = ["commons", "agrarian", "capital"]
 SHARES = simplex.to_simplex(TABLE, CORNERS, dict(zip(CORNERS, CORNERS)))
 distributions = st.integers(2, 8).flatmap(

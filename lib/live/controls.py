@@ -17,6 +17,7 @@ __all__ = ["CONTROLS", "Choice", "Seed", "Slider", "Toggle"]
 _FORMAT = re.compile(r"[+ ]?(\.\d+)?[feg%]")
 _LOG_POSITIONS = 100
 _LARGEST_SEED = 999_999
+_LONGEST_PLAY = 600  # moves; the page makes at most twelve a second, so this is most of a minute
 
 
 def _number(owner, argument, value):
@@ -64,6 +65,9 @@ class Slider:
         Python format of the number shown, ``".2f"``. It must tell neighbouring settings apart.
     ticks : int
         Points along this slider when the figure is precomputed on a grid (``@live(grid=True)``).
+    play : bool
+        A Play button beside the slider, for a process in time: it moves the slider to `hi`, one step at a time and at
+        most twelve times a second. The slider must have 2 to 600 steps.
 
     Raises
     ------
@@ -76,6 +80,8 @@ class Slider:
     0.05
     >>> Slider(0.001, 1, 0.03, log=True, format=".4f").at(100)
     1.0
+    >>> Slider(0, 40, 0, step=1, format=".0f", label="Time", unit="years", play=True).count
+    40
     """
 
     lo: float
@@ -87,6 +93,7 @@ class Slider:
     log: bool = False
     format: str = ".2f"
     ticks: int = 9
+    play: bool = False
 
     kind: ClassVar[str] = "slider"
 
@@ -110,6 +117,13 @@ class Slider:
             self._check_log(owner)
         else:
             self._check_linear(owner)
+        if not isinstance(self.play, bool):
+            raise ValueError(f"{owner}: play must be True or False, got {self.play!r}")
+        if self.play and not 2 <= self.count <= _LONGEST_PLAY:
+            raise ValueError(
+                f"{owner}: play needs a slider of 2 to {_LONGEST_PLAY} steps, got {self.count:,}: "
+                f"choose a {'smaller' if self.count < 2 else 'larger'} step"
+            )
 
     def _check_log(self, owner):
         if self.lo <= 0:
@@ -340,7 +354,7 @@ class Toggle:
 
 @dataclass(frozen=True)
 class Seed:
-    """A random draw, shown as a number with a "New draw" button; received as a 0-dim float64 tensor.
+    """A random draw, shown as a number with a button for the next one; received as a 0-dim float64 tensor.
 
     Use it with `lib.live.uniform` and `lib.live.normal`, whose numbers are the same in torch and on the page.
 
@@ -350,26 +364,34 @@ class Seed:
         The default, from 0 to 999999.
     label : str
         Shown beside the number.
+    button : str
+        Text of the button that takes the next number, ``"Shake it"``.
 
     Raises
     ------
     ValueError
-        If `value` is not a whole number in that range.
+        If `value` is not a whole number in that range, or a text is not one (the button's must not be empty).
 
     Examples
     --------
     >>> Seed(3).value
     3
+    >>> Seed(button="Shake it").button
+    'Shake it'
     """
 
     value: int = 0
     label: str = "Random draw"
+    button: str = "New draw"
 
     kind: ClassVar[str] = "seed"
     largest: ClassVar[int] = _LARGEST_SEED
 
     def __post_init__(self):
         _text("Seed", "label", self.label)
+        _text("Seed", "button", self.button)
+        if not self.button.strip():
+            raise ValueError(f"Seed: button must be a text, got {self.button!r}")
         if isinstance(self.value, bool) or not isinstance(self.value, int):
             raise ValueError(f"Seed: value must be a whole number, got {self.value!r}")
         self.check("Seed", self.value)

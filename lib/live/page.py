@@ -114,11 +114,16 @@ def _slider(live, name, control):
     unit = f' <span class="live-unit">{html.escape(control.unit)}</span>' if control.unit else ""
     spoken = html.escape(f"{shown} {control.unit}".strip(), quote=True)
     owner = f"live-{live.name}-{name}"
+    track = (
+        f'<input type="range" id="{owner}" name="{name}" min="{_decimal(low)}" max="{_decimal(high)}" '
+        f'step="{_decimal(step)}" value="{_decimal(value)}" aria-valuetext="{spoken}">'
+    )
+    if control.play:
+        button = f'<button type="button" data-play="{name}" aria-label="Play {_label(name, control)}"></button>'
+        track = f'<span class="live-play">{button}{track}</span>'
     return (
         f'<div class="live-control"><label for="{owner}">{_label(name, control)}</label>'
-        f'<span class="live-value"><output for="{owner}" aria-live="off">{shown}</output>{unit}</span>'
-        f'<input type="range" id="{owner}" name="{name}" min="{_decimal(low)}" max="{_decimal(high)}" '
-        f'step="{_decimal(step)}" value="{_decimal(value)}" aria-valuetext="{spoken}"></div>'
+        f'<span class="live-value"><output for="{owner}" aria-live="off">{shown}</output>{unit}</span>{track}</div>'
     )
 
 
@@ -149,7 +154,7 @@ def _seed(live, name, control):
         f'<div class="live-control"><label for="{owner}">{_label(name, control)}</label>'
         f'<span class="live-draw"><input type="number" id="{owner}" name="{name}" inputmode="numeric" '
         f'min="0" max="{control.largest}" step="1" value="{control.value}">'
-        f'<button type="button" data-draw="{name}">New draw</button></span></div>'
+        f'<button type="button" data-draw="{name}">{html.escape(control.button)}</button></span></div>'
     )
 
 

@@ -11,6 +11,7 @@ import time
 __all__ = ["build", "refresh"]
 
 SMOOTH = 0.15  # seconds: a figure that takes longer follows a slider when it is let go, not while it moves
+PACE = 1 / 12  # seconds between the moves of a slider that plays, at least
 _STYLE = {"description_width": "initial"}
 
 
@@ -36,7 +37,8 @@ def build(live):
 
     began = time.perf_counter()
     first = live()
-    smooth = time.perf_counter() - began < SMOOTH
+    seconds = time.perf_counter() - began
+    smooth = seconds < SMOOTH
     shown = go.FigureWidget(first)
     controls = {
         name: _MAKERS[control.kind](ipywidgets, name, control, smooth) for name, control in live.controls.items()
@@ -66,9 +68,11 @@ def build(live):
         widget.observe(change, "value")
         row = widget
         if live.controls[name].kind == "seed":
-            draw = ipywidgets.Button(description="New draw")
+            draw = ipywidgets.Button(description=live.controls[name].button)
             draw.on_click(_next_draw(widget))
             row = ipywidgets.HBox([widget, draw])
+        elif getattr(live.controls[name], "play", False):
+            row = ipywidgets.HBox([_player(ipywidgets, live.controls[name], widget, seconds), widget])
         rows.append(row)
     again = ipywidgets.Button(description="Reset")
     again.on_click(reset)
@@ -112,6 +116,32 @@ def _next_draw(widget):
         widget.value = (widget.value + 1) % (widget.max + 1)
 
     return step
+
+
+def _player(ipywidgets, control, slider, seconds):
+    """A native Play button that moves a slider through its positions; moving the slider by hand stops it."""
+    settings = [control.at(position) for position in range(control.count + 1)]
+
+    def position():
+        return min(range(len(settings)), key=lambda k: abs(settings[k] - slider.value))
+
+    # Time for Python to answer twice over: the button in the browser does not wait for it.
+    interval = round(1000 * max(PACE, 2 * seconds))
+    player = ipywidgets.Play(value=position(), min=0, max=control.count, interval=interval, show_repeat=False)
+    playing = "playing" if player.has_trait("playing") else "_playing"  # ipywidgets 8, 7
+
+    def play(_):
+        if position() != player.value:
+            slider.value = settings[player.value]
+
+    def follow(_):
+        if position() != player.value:
+            setattr(player, playing, False)
+            player.value = position()
+
+    player.observe(play, "value")
+    slider.observe(follow, "value")
+    return player
 
 
 def _described(name, control):

@@ -37,7 +37,7 @@ def draws(seed, size, shape):
     return go.Figure(trace, layout={"title": f"mean {y.mean():.3f}"})
 
 
-@live(angle=Slider(0, 3, 1, label="Angle", step=0.1, format=".1f", ticks=4), grid=True)
+@live(angle=Slider(0, 3, 1, label="Angle", step=0.1, format=".1f", ticks=4, play=True), grid=True)
 def table(angle):
     """A map computed in advance."""
     x = torch.linspace(0, 1, 6, dtype=torch.float64)
@@ -45,7 +45,7 @@ def table(angle):
     return go.Figure(go.Heatmap(z=z, x=x, zmin=-1, zmax=1), layout={"title": f"corner {z[-1, -1]:.2f}"})
 
 
-@live(bend=Slider(0, 1, 0.5, label="Bend"), lift=Slider(0, 1, 0.25, label="Lift"))
+@live(bend=Slider(0, 1, 0.5, label="Bend"), lift=Slider(0, 1, 0.25, label="Lift", play=True))
 def heavy(bend, lift):
     """Many sines of many numbers: longer than a frame."""
     x = uniform(bend * 0, 150_000)
@@ -54,7 +54,18 @@ def heavy(bend, lift):
     return go.Figure(layout={"title": f"mean {x.mean():.4f}"}).add_scatter(y=x[::5000])
 
 
-FIGURES = {figure.name: figure for figure in (growth, draws, table, heavy)}
+@live(
+    time=Slider(0, 2, 0.5, step=0.1, format=".1f", label="Time", unit="days", play=True),
+    width=Slider(0.1, 10, 1, step=2, log=True, format=".4g", label="Width <m>", play=True),
+    seed=Seed(1, button="Shake <it>"),
+)
+def wave(time, width, seed):
+    """A wave that moves."""
+    y = torch.sin(torch.arange(9, dtype=torch.float64) / width - time) + uniform(seed, 9)
+    return go.Figure(layout={"title": f"at {time:.1f} days: {y[-1]:.4f}"}).add_scatter(y=y)
+
+
+FIGURES = {figure.name: figure for figure in (growth, draws, table, heavy, wave)}
 
 QUESTIONS = (
     Bet("first", "Will it rise?", ("yes", "no", "it stays"), "no", "The rate is `below` zero."),

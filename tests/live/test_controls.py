@@ -40,6 +40,17 @@ from lib.live import Choice, Seed, Slider, Toggle
         (dict(lo=0, hi=1, value=0.5, log=True), "lo must be above 0"),
         (dict(lo=1, hi=10, value=5, log=True, step=1), "step of a logarithmic slider is a factor"),
         (dict(lo=1, hi=10, value=5, log=True, step=20), "step of a logarithmic slider is a factor"),
+        (dict(lo=0, hi=1, value=0.5, play=1), "play must be True or False, got 1"),
+        (dict(lo=0, hi=1, value=0.5, play="loop"), "play must be True or False, got 'loop'"),
+        (
+            dict(lo=0, hi=1, value=0, step=1, play=True),
+            "play needs a slider of 2 to 600 steps, got 1: choose a smaller",
+        ),
+        (dict(lo=0, hi=2000, value=0, step=1, play=True), "2 to 600 steps, got 2,000: choose a larger step"),
+        (
+            dict(lo=1, hi=9, value=2, log=True, step=1.001, play=True),
+            "2 to 600 steps, got 2,198: choose a larger",
+        ),
     ],
 )
 def test_bad_sliders(arguments, words):
@@ -71,6 +82,8 @@ def test_the_label_names_the_slider_in_errors():
         (lambda: Seed(1_000_000), "not a seed"),
         (lambda: Seed(1.5), "whole number"),
         (lambda: Seed(True), "whole number"),
+        (lambda: Seed(button=None), "button must be a string, got None"),
+        (lambda: Seed(button=" "), "button must be a text, got ' '"),
         (lambda: Toggle(1), "True or False"),
         (lambda: Toggle(None), "True or False"),
         (lambda: Toggle(label=2), "label must be a string"),
@@ -129,6 +142,11 @@ def test_log_positions_are_exact_where_it_matters(lo, ratio, share):
 
 def test_a_log_step_is_a_factor():
     assert Slider(1, 1024, 32, log=True, step=2).count == 10
+
+
+@pytest.mark.parametrize("steps", [2, 600])
+def test_a_slider_that_plays_may_have_two_to_six_hundred_steps(steps):
+    assert Slider(0, steps, 0, step=1, format=".0f", play=True).count == steps
 
 
 @pytest.mark.parametrize("control", [Slider(0.2, 3, 1), Slider(0.01, 3, 1, log=True), Seed(5)])

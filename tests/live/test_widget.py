@@ -127,6 +127,77 @@ def test_new_draw_takes_the_next_seed():
     assert_shows(box, shapes)
 
 
+@live(
+    time=Slider(0, 4, 1, step=0.5, format=".1f", label="Time", play=True),
+    scale=Slider(1, 100, 5, step=2, log=True, format=".3g", play=True),
+    seed=Seed(2, button="Shake it"),
+)
+def playing(time, scale, seed):
+    """A process in time."""
+    return go.Figure().add_scatter(y=scale * torch.exp(-time * torch.arange(4)) + seed)
+
+
+def player(box, name):
+    """The Play button beside a slider, and its state under the name that this generation of ipywidgets has for it."""
+    row = next(row for row in box.children if getattr(row, "children", ())[1:] == (box.controls[name],))
+    return row.children[0], "playing" if row.children[0].has_trait("playing") else "_playing"
+
+
+@pytest.mark.parametrize("name", ["time", "scale"])
+def test_play_moves_its_slider_through_every_position(name):
+    box = playing.widget()
+    control, (button, _) = playing.controls[name], player(box, name)
+    assert (button.min, button.max, button.step, button.value) == (0, control.count, 1, control.home)
+    for position in range(control.count + 1):
+        button.value = position
+        assert box.controls[name].value == control.at(position)
+        assert_shows(box, playing)
+
+
+@pytest.mark.parametrize("name", ["time", "scale"])
+def test_moving_the_slider_stops_play_where_it_is(name):
+    box = playing.widget()
+    control, (button, state) = playing.controls[name], player(box, name)
+    setattr(button, state, True)
+    button.value = control.count - 1
+    assert getattr(button, state) and box.controls[name].value == control.at(control.count - 1)
+    box.controls[name].value = control.at(1)
+    assert not getattr(button, state) and button.value == 1
+    box.reset.click()
+    assert button.value == control.home and box.controls[name].value == control.value
+    assert_shows(box, playing)
+
+
+def test_between_positions_the_slider_stays_where_it_was_put():
+    box = playing.widget()
+    box.controls["time"].value = 1.2
+    assert box.controls["time"].value == 1.2 and player(box, "time")[0].value == 2
+    assert_shows(box, playing)
+
+
+def test_play_draws_each_position_once_and_not_faster_than_twelve_a_second():
+    asked = []
+
+    @live(time=Slider(0, 4, 0, step=0.5, format=".1f", play=True))
+    def counted(time):
+        """Counts its calls."""
+        asked.append(float(time))
+        return go.Figure().add_scatter(y=[float(time)])
+
+    box = counted.widget()
+    button, _ = player(box, "time")
+    asked.clear()
+    for position in range(1, 9):
+        button.value = position
+    assert asked == [position / 2 for position in range(1, 9)]
+    assert button.interval >= 83 and button.show_repeat is False
+
+
+def test_a_seeds_button_has_its_text():
+    texts = [row.children[1].description for row in playing.widget().children if hasattr(row, "children")][-1:]
+    assert texts == ["Shake it"]
+
+
 def test_an_error_keeps_the_last_figure_and_is_shown():
     @live(x=Slider(0, 1, 0.5))
     def fragile(x):

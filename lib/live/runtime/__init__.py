@@ -9,7 +9,7 @@ from ..operations import KERNELS, POINTWISE, REDUCE, SCAN
 __all__ = ["PARTS", "css", "source"]
 
 _HERE = Path(__file__).parent
-PARTS = ("kernels.js", "compute.js", "worker.js", "exercises.js", "figure.js")
+PARTS = ("kernels.js", "compute.js", "worker.js", "exercises.js", "player.js", "figure.js")
 
 _BANNER = "/* Live figures: runs recorded torch programs in the page. No dependencies. MIT licence. */\n"
 

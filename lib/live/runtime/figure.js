@@ -146,6 +146,7 @@ const hydrate = async el => {
       if (job !== mine) return;
       if (!state.ready) throw e;
       el.classList.add("live-stuck");
+      moved = false;
       say.textContent = "This setting could not be shown: " + e.message;
       console.error(e);
     }
@@ -167,11 +168,16 @@ const hydrate = async el => {
     $(".live-title").textContent = title(fig);
     state.drawMs = performance.now() - began;
     state.draws++;
+    rest();
+  };
+  /* When nothing has moved for a moment: the table, the words for screen readers, the address. */
+  const rest = () => {
     clearTimeout(quiet);
     quiet = setTimeout(() => {
+      if (job || frame || play.on()) return;             // the next drawing comes here again
       if (numbers.open) table();
       if (!moved) return;
-      say.textContent = title(fig) || "Changed.";
+      say.textContent = title(state.figure) || "Changed.";
       keep(link());
       moved = false;
     }, 400);
@@ -210,6 +216,7 @@ const hydrate = async el => {
 
   const change = () => { moved = true; controls.forEach(c => c.label()); frame ||= requestAnimationFrame(start); };
   const settle = () => { change(); return new Promise(ok => waiters.push(ok)); };
+  const play = player(el, settle, rest);
   state.link = link;
   state.set = values => { for (const c of controls) if (c.name in values) c.write(values[c.name]); return settle(); };
   form.addEventListener("input", change);
@@ -217,7 +224,8 @@ const hydrate = async el => {
   el.addEventListener("click", e => {
     const b = e.target.closest("button"), act = b && b.dataset, draws = act && controls.find(c => c.name === act.draw);
     if (draws) { draws.write((draws.read() + 1) % (draws.largest + 1)); change(); }
-    else if (act && act.do === "reset") { controls.forEach(c => c.write(c.value)); zoom++; change(); }
+    else if (act && act.play) play.press(b);
+    else if (act && act.do === "reset") { play.stop(); controls.forEach(c => c.write(c.value)); zoom++; change(); }
     else if (act && act.do === "share") share(b);
     else if (act && act.do === "csv") csv();
   });

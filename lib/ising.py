@@ -279,9 +279,11 @@ def _in_blocks(edges, n: int, couplings, wanted: str) -> Tensor:
 def _by_table(edges: Edges, n: int, couplings: Tensor) -> Iterator[Tensor]:
     T = _table(edges, n).to(couplings)
     energy = couplings @ T.mT
-    log_partition = energy.logsumexp(dim=-1) + math.log(2)
-    yield log_partition
-    p = torch.softmax(energy, dim=-1)
+    highest = energy.amax(dim=-1, keepdim=True)
+    weight = (energy - highest).exp()
+    total = weight.sum(dim=-1, keepdim=True)
+    yield (highest + total.log())[..., 0] + math.log(2)
+    p = weight / total
     mean = p @ T
     yield mean
     if p.dim() == 1:

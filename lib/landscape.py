@@ -78,7 +78,7 @@ def random_field(shape, exponent: float, generator: np.random.Generator) -> np.n
     Examples
     --------
     >>> field = random_field((64, 64), 3, np.random.default_rng(0))
-    >>> round(field.std(), 6)
+    >>> round(float(field.std()), 6)
     1.0
     """
     rows, columns = read_shape(shape)

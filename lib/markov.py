@@ -10,7 +10,7 @@ Source: J. G. Kemeny and J. L. Snell, *Finite Markov chains* (1960), chapters II
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +49,8 @@ __all__ = [
     "transition_matrix",
     "transition_series",
 ]
+
+CHAINS = 512  # chains worked on together
 
 
 class AbsorbingTimes(NamedTuple):
@@ -101,14 +103,8 @@ def absorbing_times(P, absorbing: int | Sequence[int]) -> AbsorbingTimes:
     (2.0, 1.414214, 2.0)
     """
     P, _, transient = _split(P, absorbing)
-    Q = P[..., transient, :][..., transient]
-    identity = torch.eye(len(transient), dtype=P.dtype, device=P.device)
-    N = _inverse(identity - Q)
-    mean = N.sum(dim=-1)
+    mean, sd, N = _in_pieces(lambda piece: _times(piece, transient), P)
     _require_absorption(P, mean, transient)
-    variance = (2 * (N @ mean[..., None])[..., 0] - mean - mean.square()).clamp(min=0)
-    # The square root with a finite slope where nothing is random.
-    sd = variance * variance.clamp(min=torch.finfo(variance.dtype).tiny).rsqrt()
     return AbsorbingTimes(mean, sd, N)
 
 
@@ -139,10 +135,8 @@ def absorption_probabilities(P, absorbing: int | Sequence[int]) -> Tensor:
     [0.5, 0.5]
     """
     P, absorbing, transient = _split(P, absorbing)
-    rows = P[..., transient, :]
-    identity = torch.eye(len(transient), dtype=P.dtype, device=P.device)
-    right = torch.cat([rows[..., absorbing], torch.ones_like(rows[..., :1])], dim=-1)
-    found = _solve(identity - rows[..., transient], right)
+    way = _eliminate if _many(P) else _solve
+    (found,) = _in_pieces(lambda piece: (way(*_passage(piece, absorbing, transient)),), P)
     _require_absorption(P, found[..., -1], transient)
     return found[..., :-1]
 
@@ -311,9 +305,12 @@ def mixing_time(P) -> Tensor:
 def _chain(P) -> Tensor:
     (P,) = checks.tensors(P=P)
     checks.square("P", P)
-    checks.require(P >= 0, "P must have entries of at least 0", P)
-    total = P.sum(dim=-1)
-    checks.require((total - 1).abs() <= math.sqrt(torch.finfo(P.dtype).eps), "P must have rows that sum to 1", total)
+    if P.numel() and not tracing.active():
+        lowest = P.detach().amin()
+        checks.require(lowest >= 0, "P must have entries of at least 0", lowest)
+        slack = math.sqrt(torch.finfo(P.dtype).eps)
+        for extreme in (P.detach() @ P.new_ones(P.shape[-1])).aminmax():
+            checks.require((extreme - 1).abs() <= slack, "P must have rows that sum to 1", extreme)
     return P
 
 
@@ -333,20 +330,86 @@ def _split(P, absorbing) -> tuple[Tensor, list[int], list[int]]:
     return P, states, transient
 
 
+def _part(P: Tensor, rows: list[int], columns: list[int]) -> Tensor:
+    """Rows and columns of a matrix; a view where they are neighbours."""
+    for dim, states in ((-2, rows), (-1, columns)):
+        if states == list(range(states[0], states[0] + len(states))):
+            P = P.narrow(dim, states[0], len(states))
+        else:
+            P = P.index_select(dim, torch.tensor(states, device=P.device))
+    return P
+
+
 def _solve(system: Tensor, right: Tensor) -> Tensor:
     """Solve; NaN for a system without a solution, to be refused by who knows what it means."""
     if tracing.active():
         return torch.linalg.solve(system, right)
-    found, failed = torch.linalg.solve_ex(system, right)
-    return torch.where(failed[..., None, None] == 0, found, math.nan)
+    return _marked(*torch.linalg.solve_ex(system, right))
 
 
 def _inverse(system: Tensor) -> Tensor:
     """Invert; NaN for a singular matrix."""
     if tracing.active():
         return torch.linalg.inv(system)
-    found, failed = torch.linalg.inv_ex(system)
+    return _marked(*torch.linalg.inv_ex(system))
+
+
+def _marked(found: Tensor, failed: Tensor) -> Tensor:
+    if not bool(failed.any()):
+        return found
     return torch.where(failed[..., None, None] == 0, found, math.nan)
+
+
+def _many(P: Tensor) -> bool:
+    """Whether there are so many small chains on a CPU that a call of LAPACK for each is what takes the time."""
+    small = P.dim() > 2 and P.shape[-1] <= 32 and P.shape[:-2].numel() >= 2 * CHAINS
+    plain = not tracing.active() and not (P.requires_grad and torch.is_grad_enabled())
+    return small and plain and P.device.type == "cpu"
+
+
+def _in_pieces(function: Callable[[Tensor], tuple[Tensor, ...]], P: Tensor) -> list[Tensor]:
+    """Apply a function to many chains in pieces that stay in the cache, to few at once."""
+    if not _many(P):
+        return list(function(P))
+    pieces = [function(piece) for piece in P.flatten(end_dim=-3).split(CHAINS)]
+    return [torch.cat(parts).unflatten(0, P.shape[:-2]) for parts in zip(*pieces)]
+
+
+def _times(P: Tensor, transient: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, standard deviation and fundamental matrix."""
+    identity = torch.eye(len(transient), dtype=P.dtype, device=P.device)
+    N = _inverse(identity - _part(P, transient, transient))
+    mean = N.sum(dim=-1)
+    variance = (2 * (N @ mean[..., None])[..., 0] - mean - mean.square()).clamp(min=0)
+    # The square root with a finite slope where nothing is random.
+    sd = variance * variance.clamp(min=torch.finfo(variance.dtype).tiny).rsqrt()
+    return mean, sd, N
+
+
+def _passage(P: Tensor, absorbing: list[int], transient: list[int]) -> tuple[Tensor, Tensor]:
+    """Left and right side of the equations for the chances of each end and, last, the mean time."""
+    identity = torch.eye(len(transient), dtype=P.dtype, device=P.device)
+    leaving = _part(P, transient, absorbing)
+    right = torch.cat([leaving, torch.ones_like(leaving[..., :1])], dim=-1)
+    return identity - _part(P, transient, transient), right
+
+
+def _eliminate(system: Tensor, right: Tensor) -> Tensor:
+    """Solve systems I - Q, (systems, n, n), by Gauss's elimination.
+
+    Without pivoting, which matrices with a diagonal that dominates its row do not need; a singular one gives infinity
+    or NaN.
+    """
+    n = system.shape[-1]
+    # The batch last: each line below then runs along memory.
+    M = torch.cat([system, right], dim=-1).permute(1, 2, 0).contiguous()
+    for pivot in range(n):
+        row = M[pivot, pivot + 1 :].div_(M[pivot, pivot])
+        M[pivot + 1 :, pivot + 1 :].addcmul_(M[pivot + 1 :, pivot, None], row, value=-1)
+    solution = M[:, n:]
+    for pivot in range(n - 1, 0, -1):
+        solution[:pivot].addcmul_(M[:pivot, pivot, None], solution[pivot], value=-1)
+    return solution.permute(2, 0, 1)
 
 
 def _require_absorption(P: Tensor, mean: Tensor, transient: list[int]) -> None:

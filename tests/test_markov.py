@@ -208,6 +208,19 @@ def test_absorption_in_batches_and_by_several_states():
     np.testing.assert_allclose(markov.absorbing_times(walk, [0, n]).mean, duration, rtol=1e-12)
 
 
+def test_many_small_chains_take_another_way_to_the_same_numbers():
+    """Elimination by hand for thousands of chains, LAPACK for few; a trap among them is found in both."""
+    P = chains(6, 1100, 9)
+    together = markov.absorption_probabilities(P, [0, 8])
+    apart = torch.cat([markov.absorption_probabilities(piece, [0, 8]) for piece in P.split(100)])
+    torch.testing.assert_close(together, apart, rtol=1e-11, atol=1e-14)
+    P = P.reshape(11, 100, 9, 9)
+    torch.testing.assert_close(markov.absorption_probabilities(P, [0, 8]), together.reshape(11, 100, 7, 2))
+    P[7, 50, 3] = torch.eye(9, dtype=D)[3]
+    with pytest.raises(ValueError, match=r"the states \[3\] never reach \[0, 8\]"):
+        markov.absorption_probabilities(P, [0, 8])
+
+
 def test_a_clockwork_has_no_spread():
     P = torch.zeros(4, 4, dtype=D)
     P[range(4), [1, 2, 3, 3]] = 1

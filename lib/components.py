@@ -60,8 +60,8 @@ def connected_components(mask, neighbours: int = 4) -> tuple[Tensor, Tensor]:
 
     Notes
     -----
-    At the threshold of random sites the peak is some 15 bytes a pixel (measured in ``benchmarks/percolation.py``), of
-    which the labels are 4.
+    At the threshold of random sites the peak is some 20 bytes a pixel, of which the labels are 4 (CPU, measured by
+    ``benchmarks/percolation.py``).
 
     Examples
     --------

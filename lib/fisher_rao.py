@@ -38,7 +38,7 @@ __all__ = [
     "normal_metric",
 ]
 
-BLOCK = 2**14  # pairs
+BLOCK = 2**14  # pairs worked on together
 
 
 def distributions(**named) -> list[Tensor]:
@@ -386,7 +386,7 @@ def normal_metric(p) -> Tensor:
 
 
 def curve_length(curve: Callable[[Tensor], Tensor], metric: Callable[[Tensor], Tensor], panels: int = 32) -> Tensor:
-    """Length of a curve under a metric, by quadrature of its speed.
+    """Length of a curve under a metric, by quadrature of its speed; not for live figures (it differentiates forward).
 
     Parameters
     ----------

@@ -135,8 +135,7 @@ def absorption_probabilities(P, absorbing: int | Sequence[int]) -> Tensor:
     [0.5, 0.5]
     """
     P, absorbing, transient = _split(P, absorbing)
-    way = _eliminate if _many(P) else _solve
-    (found,) = _in_pieces(lambda piece: (way(*_passage(piece, absorbing, transient)),), P)
+    (found,) = _in_pieces(lambda piece: (_passage(piece, absorbing, transient),), P)
     _require_absorption(P, found[..., -1], transient)
     return found[..., :-1]
 
@@ -360,16 +359,9 @@ def _marked(found: Tensor, failed: Tensor) -> Tensor:
     return torch.where(failed[..., None, None] == 0, found, math.nan)
 
 
-def _many(P: Tensor) -> bool:
-    """Whether there are so many small chains on a CPU that a call of LAPACK for each is what takes the time."""
-    small = P.dim() > 2 and P.shape[-1] <= 32 and P.shape[:-2].numel() >= 2 * CHAINS
-    plain = not tracing.active() and not (P.requires_grad and torch.is_grad_enabled())
-    return small and plain and P.device.type == "cpu"
-
-
 def _in_pieces(function: Callable[[Tensor], tuple[Tensor, ...]], P: Tensor) -> list[Tensor]:
-    """Apply a function to many chains in pieces that stay in the cache, to few at once."""
-    if not _many(P):
+    """Apply a function to chains; on a CPU to many of them in pieces that stay in the cache."""
+    if P.device.type != "cpu" or P.dim() < 3 or P.shape[:-2].numel() <= CHAINS:
         return list(function(P))
     pieces = [function(piece) for piece in P.flatten(end_dim=-3).split(CHAINS)]
     return [torch.cat(parts).unflatten(0, P.shape[:-2]) for parts in zip(*pieces)]
@@ -386,30 +378,12 @@ def _times(P: Tensor, transient: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     return mean, sd, N
 
 
-def _passage(P: Tensor, absorbing: list[int], transient: list[int]) -> tuple[Tensor, Tensor]:
-    """Left and right side of the equations for the chances of each end and, last, the mean time."""
+def _passage(P: Tensor, absorbing: list[int], transient: list[int]) -> Tensor:
+    """Chances of each end and, last, the mean time."""
     identity = torch.eye(len(transient), dtype=P.dtype, device=P.device)
     leaving = _part(P, transient, absorbing)
     right = torch.cat([leaving, torch.ones_like(leaving[..., :1])], dim=-1)
-    return identity - _part(P, transient, transient), right
-
-
-def _eliminate(system: Tensor, right: Tensor) -> Tensor:
-    """Solve systems I - Q, (systems, n, n), by Gauss's elimination.
-
-    Without pivoting, which matrices with a diagonal that dominates its row do not need; a singular one gives infinity
-    or NaN.
-    """
-    n = system.shape[-1]
-    # The batch last: each line below then runs along memory.
-    M = torch.cat([system, right], dim=-1).permute(1, 2, 0).contiguous()
-    for pivot in range(n):
-        row = M[pivot, pivot + 1 :].div_(M[pivot, pivot])
-        M[pivot + 1 :, pivot + 1 :].addcmul_(M[pivot + 1 :, pivot, None], row, value=-1)
-    solution = M[:, n:]
-    for pivot in range(n - 1, 0, -1):
-        solution[:pivot].addcmul_(M[:pivot, pivot, None], solution[pivot], value=-1)
-    return solution.permute(2, 0, 1)
+    return _solve(identity - _part(P, transient, transient), right)
 
 
 def _require_absorption(P: Tensor, mean: Tensor, transient: list[int]) -> None:

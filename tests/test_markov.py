@@ -208,8 +208,8 @@ def test_absorption_in_batches_and_by_several_states():
     np.testing.assert_allclose(markov.absorbing_times(walk, [0, n]).mean, duration, rtol=1e-12)
 
 
-def test_many_small_chains_take_another_way_to_the_same_numbers():
-    """Elimination by hand for thousands of chains, LAPACK for few; a trap among them is found in both."""
+def test_many_chains_are_solved_in_pieces():
+    """Thousands and few give the same; a trap among thousands is found."""
     P = chains(6, 1100, 9)
     together = markov.absorption_probabilities(P, [0, 8])
     apart = torch.cat([markov.absorption_probabilities(piece, [0, 8]) for piece in P.split(100)])

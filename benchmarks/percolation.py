@@ -159,7 +159,8 @@ def main(arguments: list[str] | None = None) -> None:
             command="python -m benchmarks.percolation " + " ".join(sys.argv[1:] if arguments is None else arguments),
             seconds=time.perf_counter() - began,
             seeds=[SEED],
-            note=f"CPU time on a CPU, wall time with a GPU; best of {options.rounds} rounds; random sites at the threshold, boundary of a random field",
+            note=f"CPU time on a CPU, wall time with a GPU; best of {options.rounds} rounds; random sites at "
+            "the threshold, boundary of a random field",
         )
         print(f"wrote {path.name}")
 

@@ -60,7 +60,7 @@ def connected_components(mask, neighbours: int = 4) -> tuple[Tensor, Tensor]:
 
     Notes
     -----
-    At the threshold of random sites the peak is some 20 bytes a pixel, of which the labels are 4 (CPU, measured by
+    At the threshold of random sites the peak is 15 to 30 bytes a pixel, of which the labels are 4 (CPU, measured by
     ``benchmarks/percolation.py``).
 
     Examples

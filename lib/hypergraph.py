@@ -43,7 +43,7 @@ class Match:
     edges : tuple of int
         Ids of the hyperedges, in the order of the rule's left side.
     binding : tuple of (str, int)
-        Node of each variable.
+        Node of each variable, in alphabetical order.
     """
 
     edges: tuple[int, ...]
@@ -122,7 +122,7 @@ class HypergraphRewriter:
         >>> [match.edges for match in engine.matches()]
         [(0, 1), (1, 2)]
         """
-        return list(self._search(()))
+        return list(self._search(None))
 
     def apply(self, match: Match) -> int:
         """Let one event happen.
@@ -257,13 +257,13 @@ class HypergraphRewriter:
             if not alive:
                 del self._found[key]
 
-    def _search(self, fresh: tuple[int, ...]) -> Iterator[Match]:
-        """Matches that use at least one of the fresh hyperedges; all matches if none are given.
+    def _search(self, fresh: tuple[int, ...] | None) -> Iterator[Match]:
+        """Matches that use at least one of the fresh hyperedges; all matches if it is None.
 
         To find each once, the first fresh hyperedge of a match is put at every position in turn, and the positions
         before it take older ones.
         """
-        if not fresh:
+        if fresh is None:
             yield from self._extend(0, {}, {}, None, frozenset())
             return
         new = frozenset(fresh)
@@ -278,7 +278,7 @@ class HypergraphRewriter:
     ) -> Iterator[Match]:
         if position == len(self.rule.left):
             edges = tuple(chosen[at] for at in range(position))
-            yield Match(edges, tuple(binding.items()))
+            yield Match(edges, tuple(sorted(binding.items())))
             return
         if position == pinned:
             yield from self._extend(position + 1, chosen, binding, pinned, new)

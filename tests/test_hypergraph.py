@@ -125,8 +125,16 @@ def test_incremental_matches_are_those_of_a_fresh_search():
     engine = HypergraphRewriter([(0, 0), (0, 0)], "{x,y},{x,z} -> {x,z},{x,w},{y,w}", seed=5)
     for _ in range(25):
         event = engine.events[engine.apply(engine.matches()[len(engine.events) % 2])]
-        fresh = {match.edges for match in engine._search(event.created)}
-        assert fresh == {match.edges for match in engine.matches() if set(match.edges) & set(event.created)}
+        fresh = list(engine._search(event.created))
+        assert len(set(fresh)) == len(fresh)
+        assert set(fresh) == {match for match in engine.matches() if set(match.edges) & set(event.created)}
+
+
+def test_a_rule_may_only_consume():
+    engine = HypergraphRewriter([(k,) for k in range(7)], "{x},{y} ->", seed=1).run()
+    assert len(engine.events) == 3 and len(engine.edges) == 1
+    assert list(engine._search(())) == []
+    assert engine.causal_graph().number_of_edges() == 0
 
 
 def test_equal_seeds_give_equal_runs():

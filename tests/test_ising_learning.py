@@ -108,7 +108,7 @@ def test_pieces_change_nothing(monkeypatch):
     targets = 0.3 * torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     rates = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     whole = learn(*K4, targets, start=[0.1] * 6, learner="typed", steps=4, lr=rates)
-    monkeypatch.setattr("lib.ising_learning.TOGETHER", 3)
+    monkeypatch.setattr("lib.ising_learning.PIECE", 3 * 36)
     pieces = learn(*K4, targets, start=[0.1] * 6, learner="typed", steps=4, lr=rates)
     for name in ("couplings", "mean", "loss"):
         torch.testing.assert_close(getattr(pieces, name), getattr(whole, name), rtol=1e-10, atol=1e-13)

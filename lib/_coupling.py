@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib import checks, graphs
 
-__all__ = ["Average", "average", "site_dimensions", "stochastic_matrix", "tree_mean"]
+__all__ = ["Average", "average", "check_strength", "site_dimensions", "stochastic_matrix", "tree_mean"]
 
 Average = Callable[[Tensor], Tensor]
 NAMED = ("mean", "ring", "torus")
@@ -46,6 +46,11 @@ def average(name: str, coupling, states: str, x: Tensor) -> tuple[Average, torch
     if isinstance(coupling, graphs.Graph):
         return _graph_mean(name, coupling, states, x), torch.Size()
     return _matrix_mean(name, coupling, states, x)
+
+
+def check_strength(eps: Tensor) -> None:
+    """Check the strength of a diffusive coupling, the share that comes from the neighbours."""
+    checks.require((eps >= 0) & (eps <= 1), "eps must lie in [0, 1]", eps)
 
 
 def tree_mean(x: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ def rows_beside(rows: slice, height: int) -> tuple[slice, slice]:
 
 
 def stacked(field: Tensor) -> Tensor:
-    return field.reshape(-1, *field.shape[-2:])
+    """A field or a batch of any shape as (replicas, rows, columns), without its gradient."""
+    return field.detach().reshape(-1, *field.shape[-2:])
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

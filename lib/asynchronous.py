@@ -166,7 +166,7 @@ def async_iterate(
         Fixed point that errors are measured against. By default it is looked for with synchronous sweeps, at most
         ``steps + 1000``; if they do not settle there are no errors.
     weights : array_like, (n,), optional
-        Weights w of the sup norm max_i |x_i| / w_i of the errors, above 0; 1 by default.
+        Weights w of the sup norm ``max_i |x_i| / w_i`` of the errors, above 0; 1 by default.
     keep_states : bool
         Whether to keep the state after every tick.
 

@@ -40,9 +40,9 @@ def contraction_constant(A, norm: str = "inf", weights=None) -> Tensor:
     ----------
     A : array_like, (..., n, n), or Graph
     norm : {"inf", "abs_radius"}
-        ``"inf"``: the constant in the sup norm max |x_i| / w_i, which is max_i sum_j |A_ij| w_j / w_i.
-        ``"abs_radius"``: the spectral radius of |A|, the least constant that any weights can give; every schedule with
-        bounded delays converges if and only if it is below 1.
+        ``"inf"``: the constant in the sup norm ``max |x_i| / w_i``: ``max_i sum_j |A_ij| w_j / w_i``.
+        ``"abs_radius"``: the spectral radius of ``|A|``, the least constant that any weights can give; every schedule
+        with bounded delays converges if and only if it is below 1.
     weights : array_like, (..., n), optional
         Weights w of the sup norm, above 0; 1 by default. Only with ``"inf"``.
 

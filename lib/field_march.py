@@ -24,7 +24,9 @@ FREQUENCY_STREAM = site_clocks.MASK - 2
 
 @dataclass(frozen=True)
 class FieldRun:
-    """What :func:`simulate` returns; the leading dimension of replicas is there when a sequence of seeds was given.
+    """What :func:`lib.lattice_field.simulate` returns.
+
+    The leading dimension of replicas is there when a sequence of seeds was given.
 
     Attributes
     ----------

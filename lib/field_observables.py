@@ -41,7 +41,7 @@ def vortices(theta: Tensor) -> tuple[Tensor, Tensor]:
     (tensor(1), tensor(1))
     """
     check_field("theta", theta)
-    field = stacked(theta.detach())
+    field = stacked(theta)
     found = torch.zeros(2, len(field), dtype=torch.int64, device=field.device)
     for replicas, rows in blocks(field.shape, field.device):
         winding = _winding(field[replicas], rows)

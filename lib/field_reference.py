@@ -29,7 +29,7 @@ def loop_kuramoto(theta, omega, coupling, dt, rates, seed, steps, first_tick=0):
     counts : list of list of int
         How often each site has updated.
     order : float
-        r = |mean of exp(i theta)|.
+        ``r = |mean of exp(i theta)|``.
 
     Examples
     --------

@@ -230,7 +230,7 @@ def work_space(shape: torch.Size, like: Tensor, clocks: SiteClocks | None = None
     return Work(waves, like.new_empty((3, drawn, rows.stop, shape[-1]), dtype=torch.int32))
 
 
-def _drift(field: Tensor, omega: Tensor, after: Tensor, rows: slice, strength: float, dt: float, work: Tensor) -> None:
+def _drift(field: Tensor, omega: Tensor, after: Tensor, rows: slice, strength: float, dt: float, work: Work) -> None:
     """Step all sites of some rows (replicas, rows, columns); sines by the addition theorem, each phase's taken once."""
     here = field[:, rows]
     height = here.shape[1]

@@ -253,7 +253,8 @@ def kuramoto_theory(K, density="lorentz", width=0.5) -> Tensor:
     """Order parameter of infinitely many mean-field oscillators.
 
     In closed form, r = sqrt(1 - K_c / K), for Lorentz frequencies (usable in live figures). For any other unimodal even
-    density p it solves 1 = K * integral over |u| < pi/2 of cos(u)^2 p(K r sin u) by quadrature and bracketing.
+    density p it solves ``1 = K * integral of cos(u)^2 p(K r sin u)``, u from -pi/2 to pi/2, by quadrature and
+    bracketing.
 
     Parameters
     ----------

@@ -2,9 +2,10 @@
 
 Graphs of sites (:mod:`lib.graphs`); asynchronous iteration, clocks, contractions and stale reads
 (:mod:`lib.asynchronous`, :mod:`lib.clocks`, :mod:`lib.contraction`, :mod:`lib.stale_reads`); symbolic lattices
-(:mod:`lib.symbolic`); coupled maps (:mod:`lib.coupled_maps`) and oscillators (:mod:`lib.kuramoto`); strata and the
-asynchronous evolution metric (:mod:`lib.strata`); equitable partitions, orbits and the fields they are tested on
-(:mod:`lib.symmetry`, :mod:`lib.admissible`); lattices of millions of sites (:mod:`lib.lattice_field`).
+(:mod:`lib.symbolic`); coupled maps and when they synchronise (:mod:`lib.coupled_maps`, :mod:`lib.master_stability`);
+oscillators (:mod:`lib.kuramoto`); strata and the asynchronous evolution metric (:mod:`lib.strata`,
+:mod:`lib.evolution_metric`); equitable partitions, orbits and the fields they are tested on (:mod:`lib.symmetry`,
+:mod:`lib.automorphisms`, :mod:`lib.admissible`); lattices of millions of sites (:mod:`lib.lattice_field`).
 
 Source: F. Alpay, "A Topological and Operator Algebraic Framework for Asynchronous Lattice Dynamical Systems",
 arXiv:2505.09898. The paper's definitions and proofs were not available; the concrete forms here are our reading and

@@ -166,7 +166,8 @@ def simulate(
     observe_every : int, optional
         Steps between two looks at the order parameter and the vortices; a hundredth of the run by default.
     device : torch.device or str
-        The first run on a GPU is preceded by :func:`self_check`; if that fails, a warning says so and the CPU runs.
+        The first run on a GPU is preceded by :func:`lib.field_march.self_check`; if that fails, a warning says so and
+        the CPU runs.
     dtype : torch.dtype
         float32 or float64.
     engine : {"auto", "torch", "numba"}
@@ -216,7 +217,10 @@ def simulate(
     )
     if rates is not None and (update_probability < 1 or clock_ratio > 1):
         raise ValueError("rates must be None when update_probability or clock_ratio is given, got a table of rates")
-    device = usable(checks.device("device", device))
+    device = checks.device("device", device)
+    if device.type == "mps" and dtype == torch.float64:
+        raise ValueError("dtype must be torch.float32 on mps, which has no other, got torch.float64")
+    device = usable(device)
     if rates is None and update_probability == clock_ratio == 1:
         clocks = None
     else:

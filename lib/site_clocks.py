@@ -1,7 +1,7 @@
 """A clock at every site of a lattice: who updates at a tick, from a counter-based hash, with nothing stored.
 
 Site i updates at tick t when number i of stream t under the seed, a 32-bit hash of the three, lies below its rate. The
-draws are those of :func:`lib.live.random.uniform` with ``stream=t``. Any tick can be asked for at any time, and every
+draws are those of :func:`lib.live.uniform` with ``stream=t``. Any tick can be asked for at any time, and every
 engine (torch on any device, compiled loops, the reference) sees the same bits.
 
 The hash is the output function of PCG-RXS-M-XS: M. E. O'Neill, HMC-CS-2014-0905 (2014); M. Jarzynski and M. Olano, JCGT

@@ -234,8 +234,12 @@ def test_other_layouts_types_and_gradients_take_the_torch_path():
     assert apart(lattice_field.kuramoto_field_step(*across, 1.0, 0.1), wanted) < 1e-6
     every_second = torch.stack([theta, theta], dim=-1)[..., 0]
     assert apart(lattice_field.kuramoto_field_step(every_second, omega, 1.0, 0.1), wanted) < 1e-6
-    followed = theta.clone().requires_grad_()
-    assert not lattice_field.kuramoto_field_step(followed, omega, 1.0, 0.1).requires_grad
+    for shape in ((6, 8), (1, 6, 8)):
+        followed = theta.reshape(shape).clone().requires_grad_()
+        for engine in ENGINES:
+            after = lattice_field.kuramoto_field_step(followed, omega.reshape(shape), 1.0, 0.1, engine=engine)
+            assert not after.requires_grad
+            assert apart(after.reshape(6, 8), wanted) < 1e-6
     for bad in (across, (theta.double(), omega.double())):
         with pytest.raises(ValueError, match="engine must be 'auto' or 'torch' unless"):
             lattice_field.kuramoto_field_step(*bad, 1.0, 0.1, engine="numba")
@@ -446,6 +450,8 @@ def test_every_array_of_a_step_lives_on_the_device_of_the_fields():
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="device must be one that torch can use here, got 'cuda:99'"):
         lattice_field.simulate(4, 1, device="cuda:99", progress=None)
+    with pytest.raises(ValueError, match=r"dtype must be torch\.float32 on mps"):
+        lattice_field.simulate(4, 1, device="mps", dtype=torch.float64, progress=None)
 
 
 def test_a_device_that_computes_something_else_is_not_used(monkeypatch):

@@ -10,7 +10,17 @@ from lib import graphs
 from lib.coupled_maps import logistic_map, logistic_slope
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, Call
 
-MODULES = ("admissible", "coupled_maps", "kuramoto", "lattice", "strata", "symmetry")
+MODULES = (
+    "admissible",
+    "automorphisms",
+    "coupled_maps",
+    "evolution_metric",
+    "kuramoto",
+    "lattice",
+    "master_stability",
+    "strata",
+    "symmetry",
+)
 
 THREE = [0.1, 0.2, 0.3]
 NO_THREE = (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0] * 4)
@@ -101,12 +111,12 @@ CALLS = [
         "coupled_maps.lyapunov_exponent",
         {"f": ("map", logistic_map), "df": ("map", logistic_slope), "x0": ("reals", THREE), "n": ("number", 3)},
     ),
-    Call("coupled_maps.transverse_eigenvalues", {"W": ("spectrum", "mean")}),
+    Call("master_stability.transverse_eigenvalues", {"W": ("spectrum", "mean")}),
     Call(
-        "coupled_maps.transverse_multipliers",
+        "master_stability.transverse_multipliers",
         {"W": ("spectrum", "mean"), "eps": ("coupling strength", 0.5), "lyapunov": ("reals", 0.7)},
     ),
-    Call("coupled_maps.synchrony_window", {"W": ("spectrum", graphs.ring(3)), "lyapunov": ("reals", 0.7)}),
+    Call("master_stability.synchrony_window", {"W": ("spectrum", graphs.ring(3)), "lyapunov": ("reals", 0.7)}),
     Call("kuramoto.kuramoto_step", {**OSCILLATORS, "theta": ("batched sites", THREE)}),
     Call(
         "kuramoto.kuramoto",
@@ -126,12 +136,12 @@ CALLS = [
     Call("kuramoto.critical_coupling", DENSITY),
     Call("kuramoto.kuramoto_theory", {"K": ("at least zero", 2.0), **DENSITY}),
     Call(
-        "strata.phase_offset_distance",
+        "evolution_metric.phase_offset_distance",
         {"theta1": ("reals", 0.0), "theta2": ("reals", 1.0), "omega": ("at least zero", 1.0)},
     ),
-    Call("strata.phase_offset_matrix", {"theta": ("batched sites", THREE), "omega": SITES}),
+    Call("evolution_metric.phase_offset_matrix", {"theta": ("batched sites", THREE), "omega": SITES}),
     Call(
-        "strata.evolution_distance",
+        "evolution_metric.evolution_distance",
         {
             "flow": ("flow", lambda s, x: x + s),
             "x": ("batched sites", THREE),
@@ -160,12 +170,12 @@ CALLS = [
         },
     ),
     Call("symmetry.equitable_partition", COLOURED),
-    Call("symmetry.orbits", COLOURED),
-    Call("symmetry.automorphisms", {**COLOURED, "limit": ("number", 10)}),
+    Call("automorphisms.orbits", COLOURED),
+    Call("automorphisms.automorphisms", {**COLOURED, "limit": ("number", 10)}),
     Call("symmetry.indicator_matrix", {"labels": ("one partition", [0, 1, 0])}),
     Call("symmetry.quotient_matrix", QUOTIENT),
     Call("symmetry.is_equitable", QUOTIENT),
-    Call("symmetry.orbit_partition", {"permutations": ("permutations", [[2, 1, 0]])}),
+    Call("automorphisms.orbit_partition", {"permutations": ("permutations", [[2, 1, 0]])}),
     Call(
         "admissible.admissible_field",
         {

@@ -79,7 +79,7 @@ class HypergraphRewriter:
     edges : sequence of sequence of int
         Hyperedges of the start; nodes are integers of at least 0. The same hyperedge may stand several times.
     rule : RewriteRule or str
-        As text for :meth:`RewriteRule.parse`.
+        As text for :meth:`~lib.rewrite_rules.RewriteRule.parse`.
     seed : int
         Decides the order in which :meth:`run` applies matches.
 
@@ -335,8 +335,8 @@ def is_causally_invariant(
 ) -> tuple[bool, int]:
     """Compare the causal graphs of random update orders.
 
-    One class over many orders is evidence, not proof; two classes (see :func:`causal_classes`) are proof that the rule
-    is not causally invariant.
+    One class over many orders is evidence, not proof; two classes (see :func:`~lib.causal_graphs.causal_classes`) are
+    proof that the rule is not causally invariant.
 
     Parameters
     ----------

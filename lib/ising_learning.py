@@ -227,7 +227,8 @@ def _check_coordinates(coordinates: Coordinates | None, theta: Tensor) -> None:
         f"coordinates must take {len(theta)} couplings on {theta.device}, but those named {coordinates.name} do not"
     )
     try:
-        fits = coordinates.from_theta(theta).shape == theta.shape
+        # Coordinates that differ from observer to observer bring leading dimensions of their own.
+        fits = coordinates.from_theta(theta).shape[-1:] == theta.shape
     except RuntimeError as error:
         raise ValueError(problem) from error
     if not fits:

@@ -87,7 +87,7 @@ def load_land_cover(
     Parameters
     ----------
     catalog_or_items : str, path, pystac.Catalog, pystac_client.Client, pystac.Item or iterable of pystac.Item
-        Address of a STAC interface (such as :data:`PLANETARY_COMPUTER`), a ``catalog.json``, what either was opened
+        Address of a STAC interface (such as ``PLANETARY_COMPUTER``), a ``catalog.json``, what either was opened
         as, or items. An item counts for the year it starts in; tiles of one year are joined.
     bbox : sequence of float, (4,)
         West, south, east and north in degrees. Default: the authors' frame.

@@ -1,8 +1,8 @@
 """The other classes of a synthetic landscape: filled in by one table, changed from year to year by another. SYNTHETIC.
 
-Every year the number of pixels of each class is fixed by the built mask, :data:`lib.land_tables.SIMPLEX_TABLE` and the
+Every year the number of pixels of each class is fixed by the built mask, ``lib.land_tables.SIMPLEX_TABLE`` and the
 two small tables beside it. How many pixels go from one class to another is the table of flows with just these totals
-that is closest to the transition matrix :data:`lib.land_tables.TRANSITION_TABLE` (in the Kullback-Leibler sense: rows
+that is closest to the transition matrix ``lib.land_tables.TRANSITION_TABLE`` (in the Kullback-Leibler sense: rows
 and columns rescaled in turn). Which pixels go is decided by a smooth random field of the class they become: those where
 it is highest, so that changes come in patches. Pixels that will be built on next year are treated as a group of their
 own, so that buildings replace the classes that the matrix says they replace. The built mask is never touched.
@@ -45,7 +45,7 @@ def synthetic_landscape(seed: int = 0, shape=HALF_SHAPE, disorder=0.25, road_wei
     ----------
     seed : int
     shape : sequence of int, (2,)
-        Rows and columns, at least 32 each. :data:`lib.land_tables.SMALL_SHAPE` takes about 50 ms.
+        Rows and columns, at least 32 each. ``lib.land_tables.SMALL_SHAPE`` takes about 50 ms.
     disorder : float
         Weight of the roughness that grows over the years, from 0 to 1e6.
     road_weight : float
@@ -54,7 +54,7 @@ def synthetic_landscape(seed: int = 0, shape=HALF_SHAPE, disorder=0.25, road_wei
     Returns
     -------
     Tensor of uint8, (8, H, W)
-        Class codes of :data:`lib.land_tables.CLASS_NAMES`. Built pixels never disappear.
+        Class codes of ``lib.land_tables.CLASS_NAMES``. Built pixels never disappear.
 
     Raises
     ------

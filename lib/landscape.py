@@ -2,7 +2,7 @@
 
 The design is this book's own. Land lies south of a wavy coast. Every land pixel has a potential: close to a road, close
 to a core, and two rough random fields, one for good and one whose weight grows with the years. Each year the free land
-pixels of highest potential are built on until the built share of :data:`lib.land_tables.BUILT_SHARES` is reached;
+pixels of highest potential are built on until the built share of ``lib.land_tables.BUILT_SHARES`` is reached;
 nothing is ever torn down. The other classes are filled in by :mod:`lib.land_filling`.
 
 Scales are calibrated at 557 x 779 pixels (half the frame) and stretch with the shape.

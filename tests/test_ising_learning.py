@@ -151,6 +151,21 @@ def test_coordinates_of_another_number_of_couplings():
         learn(*K4, TRUE, coordinates=one)
 
 
+def test_every_observer_may_have_names_of_its_own():
+    mixes = torch.tensor(np.random.default_rng(5).normal(size=(3, 6, 6)))
+    own = Coordinates(
+        "own",
+        lambda phi: (mixes @ phi[..., None])[..., 0],
+        lambda theta: torch.linalg.solve(mixes, theta[..., None])[..., 0],
+        lambda phi: mixes,
+    )
+    for learner in ("gd", "ng"):
+        together = learn(*K4, torch.tensor(TRUE).expand(3, 6), None, learner, 20, 0.05, own)
+        for which, mix in enumerate(mixes):
+            alone = learn(*K4, TRUE, None, learner, 20, 0.05, linear_mix(mix))
+            torch.testing.assert_close(together.couplings[which], alone.couplings, rtol=0, atol=1e-9)
+
+
 def test_nobody_learns_and_nothing_is_changed():
     none = learn(*K4, torch.zeros(2, 0, 6), steps=3, coordinates=sinh_coordinates())
     assert none.couplings.shape == (2, 0, 4, 6) and none.loss.shape == (2, 0, 4)

@@ -4,8 +4,8 @@
 
 geomstats 2.8 does not import with NumPy 2, so its own route for normal distributions (half-plane to disk, distance in
 the disk) is written out in numpy, without its dispatch between backends. Before anything is timed the results are
-compared. The contenders then take turns; the best round counts, in CPU seconds of the one thread, so that what else
-the machine does matters less.
+compared, and the loops for many chains compiled, for which numba has to be installed. The contenders then take turns;
+the best round counts, in CPU seconds of the one thread, so that what else the machine does matters less.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64 where not said; CPU seconds, best of {options.rounds} rounds; geomstats' "
-            "formulas in numpy, without its dispatch; checks of the arguments included in ours",
+            "formulas in numpy, without its dispatch; chains in loops compiled before; checks of the arguments "
+            "included in ours",
         )
         print(f"wrote {path.name}")
 

@@ -139,7 +139,9 @@ def box_counts(mask, sizes) -> Tensor:
     [8, 4, 2, 1]
     """
     mask = read_mask("mask", mask)
-    sizes = read_sizes(sizes)
+    # A larger box holds the whole image, too; it is not drawn out, for a grid padded to its side need not fit anywhere.
+    whole = 1 << (max(mask.shape[-2:]) - 1).bit_length()
+    sizes = [min(size, whole) for size in read_sizes(sizes)]
     if not tracing.active() and all(size & (size - 1) == 0 for size in sizes):
         counts = _counts_of_powers(mask, max(sizes))
     else:

@@ -55,7 +55,7 @@ def class_fractions(maps, codes: Sequence[int]) -> Tensor:
     [0.4, 0.6, 0.0]
     """
     maps = _integers("maps", maps)
-    if maps.dim() < 2 or maps.shape[-1] == 0 or maps.shape[-2] == 0:
+    if maps.dim() < 2:
         raise ValueError(f"maps must have shape (..., height, width), got {tuple(maps.shape)}")
     codes = _codes(codes)
     table = _places(codes, maps.device)
@@ -166,6 +166,10 @@ def relabel_at_random(maps, error: float, codes: Sequence[int], generator: torch
         If maps are not integers, error lies outside [0, 1], or codes repeat, leave their range or do not fit the type
         of the maps.
 
+    Notes
+    -----
+    Needs some 13 bytes for a pixel beside the maps: cut a very large frame into pieces.
+
     Examples
     --------
     >>> relabel_at_random([5, 5, 5], 0.0, [5, 7], torch.Generator().manual_seed(0)).tolist()
@@ -216,12 +220,11 @@ def label_noise_matrix(shares, error) -> Tensor:
     tensor([[0.9050, 0.0950],
             [0.0950, 0.9050]], dtype=torch.float64)
     """
-    checks.tensors(shares=shares, error=error)
+    shares, error = checks.tensors(shares=shares, error=error)
     (shares,) = distributions(shares=shares)
-    (error,) = checks.tensors(error=error)
     checks.require((error >= 0) & (error <= 1), "error must lie in [0, 1]", error)
     checks.batch(shares=shares.shape[:-1], error=error.shape)
-    error = error.to(dtype=shares.dtype, device=shares.device)[..., None, None]
+    error = error[..., None, None]
     n = shares.shape[-1]
     label = (1 - error) * torch.eye(n, dtype=shares.dtype, device=shares.device) + error / n
     joint = label.mT @ (shares[..., None] * label)
@@ -272,9 +275,7 @@ def label_noise_retention(error, share, classes: int) -> Tensor:
 
 def _integers(name: str, value) -> Tensor:
     try:
-        if isinstance(value, np.ndarray) and not value.flags.writeable:
-            value = value.copy()
-        tensor = torch.as_tensor(value)
+        tensor = torch.as_tensor(checks.for_torch(value))
     except (TypeError, ValueError, RuntimeError) as problem:
         raise ValueError(f"{name} must be integers in a rectangular array, got {checks.describe(value)}") from problem
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool or tensor.numel() == 0:

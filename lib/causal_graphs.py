@@ -39,7 +39,7 @@ def causal_classes(graphs: Iterable) -> int:
     Raises
     ------
     ValueError
-        If one is no directed graph whose nodes have generations.
+        If one is no directed graph whose nodes have generations that rise along the arrows.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def causal_layout(graph) -> dict:
     Raises
     ------
     ValueError
-        If it is no directed graph whose nodes have generations.
+        If it is no directed graph whose nodes have generations that rise along the arrows.
 
     Examples
     --------
@@ -174,8 +174,13 @@ def from_events(events: Iterable[tuple[int, tuple[int, ...]]]):
 def _check_graph(name: str, graph) -> None:
     import networkx
 
-    directed = isinstance(graph, networkx.DiGraph)
-    if not directed or not all("generation" in data for _, data in graph.nodes(data=True)):
+    causal = isinstance(graph, networkx.DiGraph)
+    if causal:
+        generation = dict(graph.nodes(data="generation"))
+        causal = all(isinstance(number, int) for number in generation.values())
+        causal = causal and all(generation[parent] < generation[child] for parent, child in graph.edges())
+    if not causal:
         raise ValueError(
-            f"{name} must be a networkx.DiGraph whose nodes have a generation, got {checks.describe(graph)}"
+            f"{name} must be a networkx.DiGraph whose nodes have a generation, an integer that rises along every "
+            f"arrow, got {checks.describe(graph)}"
         )

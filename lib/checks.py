@@ -85,6 +85,14 @@ def require(
         raise ValueError(sentence)
 
 
+def for_torch(value):
+    """Copy of an array that torch does not take as it is: read-only, running backwards or in another byte order."""
+    if not isinstance(value, np.ndarray):
+        return value
+    usable = value.flags.writeable and value.dtype.isnative and min(value.strides, default=0) >= 0
+    return value if usable else value.astype(value.dtype.newbyteorder("="), order="C")
+
+
 def _joined(value, dtype: torch.dtype, device: torch.device | None) -> torch.Tensor:
     """Turn nested lists that may hold tensors into one tensor."""
     if isinstance(value, torch.Tensor):
@@ -158,9 +166,7 @@ def tensors(**named) -> list[torch.Tensor]:
         if _not_real(value):
             raise ValueError(f"{name} must be real numbers, got {describe(value)}")
         try:
-            if isinstance(value, np.ndarray) and not value.flags.writeable:
-                value = value.copy()
-            tensor = _joined(value, dtype, device)
+            tensor = _joined(for_torch(value), dtype, device)
         except (TypeError, ValueError, RuntimeError) as problem:
             raise ValueError(f"{name} must be numbers in a rectangular array, got {describe(value)}") from problem
         tensor = tensor if tensor.dtype.is_floating_point else tensor.to(dtype=dtype, device=device)

@@ -120,9 +120,7 @@ def order_parameter(mask, neighbours: int = 4) -> Tensor:
     """
     mask = read_occupied(mask)
     images = mask.reshape(-1, *mask.shape[-2:])
-    sizes, count = _sizes(images, neighbours)
-    image = torch.repeat_interleave(torch.arange(len(count), device=mask.device), count)
-    largest = sizes.new_zeros(len(count)).scatter_reduce(0, image, sizes, "amax")
+    _, largest = _largest(*_sizes(images, neighbours))
     return (largest.double() / images.sum(dim=(-2, -1))).view(mask.shape[:-2])
 
 
@@ -151,13 +149,14 @@ def largest_cluster(mask, neighbours: int = 4) -> Tensor:
     """
     mask = read_occupied(mask)
     labels, count = _labels(mask.reshape(-1, *mask.shape[-2:]), neighbours)
-    sizes = torch.bincount(labels.flatten())
-    sizes[0] = 0
-    first = count.cumsum(0) - count
-    kept = torch.zeros(len(sizes), dtype=torch.bool, device=mask.device)
-    for start, clusters in zip(first.tolist(), count.tolist(), strict=True):
-        own = sizes[start + 1 : start + 1 + clusters]
-        kept[start + 1 + int((own == own.max()).nonzero()[0])] = True
+    sizes = torch.bincount(labels.flatten(), minlength=1)[1:]
+    image, largest = _largest(sizes, count)
+    place = torch.arange(len(sizes), device=mask.device)
+    first = torch.full_like(count, len(sizes)).scatter_reduce(
+        0, image, torch.where(sizes == largest[image], place, len(sizes)), "amin"
+    )
+    kept = torch.zeros(len(sizes) + 1, dtype=torch.bool, device=mask.device)
+    kept[first + 1] = True
     return kept.index_select(0, labels.flatten()).view(mask.shape)
 
 
@@ -240,6 +239,12 @@ def _sizes(images: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     """Sizes of all clusters, image after image, and how many each image has."""
     labels, count = _labels(images, neighbours)
     return torch.bincount(labels.flatten(), minlength=1)[1:], count
+
+
+def _largest(sizes: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Image of each cluster, and pixels of the largest cluster of each image."""
+    image = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+    return image, sizes.new_zeros(len(count)).scatter_reduce(0, image, sizes, "amax")
 
 
 def read_occupied(mask) -> Tensor:

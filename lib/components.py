@@ -11,7 +11,6 @@ connected components", 2019). On a CPU ``scipy.ndimage.label`` is faster and :mo
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,15 +21,11 @@ __all__ = ["connected_components", "propagated_labels"]
 
 def read_mask(name: str, value) -> Tensor:
     """Read true/false pixels, with two dimensions or more and at least one pixel an image."""
-    if isinstance(value, np.ndarray) and value.dtype == bool:
-        usable = value.flags.writeable and value.flags.c_contiguous and min(value.strides, default=0) >= 0
-        value = torch.from_numpy(value if usable else value.copy())
-    elif not isinstance(value, Tensor):
-        try:
-            value = torch.as_tensor(value)
-        except (TypeError, ValueError, RuntimeError) as problem:
-            got = checks.describe(value)
-            raise ValueError(f"{name} must be a rectangular array of True and False, got {got}") from problem
+    try:
+        value = torch.as_tensor(checks.for_torch(value))
+    except (TypeError, ValueError, RuntimeError) as problem:
+        got = checks.describe(value)
+        raise ValueError(f"{name} must be a rectangular array of True and False, got {got}") from problem
     if value.dtype != torch.bool or value.dim() < 2 or 0 in value.shape[-2:]:
         raise ValueError(f"{name} must be True or False in shape (..., H, W), got {checks.describe(value)}")
     return value

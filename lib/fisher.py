@@ -5,8 +5,8 @@ ln p_theta. It measures how far apart neighbouring distributions are: 2 KL = dth
 natural gradient step F^-1 grad goes down the steepest way in that geometry, whatever the parameters are called
 (S. Amari, Neural Computation 10 (1998) 251).
 
-Expectations over a finite sample space are exact. Distances and geodesics are in :mod:`lib.fisher_rao` and can be
-imported from here.
+Expectations over a finite sample space are exact. Distances and geodesics are in :mod:`lib.fisher_rao` (finitely many
+classes) and :mod:`lib.fisher_rao_normal`, and can be imported from here.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from lib.fisher_rao import (
     fisher_rao_distance,
     fisher_rao_geodesic,
     kullback_leibler,
-    normal_distance,
-    normal_geodesic,
-    normal_metric,
 )
+from lib.fisher_rao_normal import normal_distance, normal_geodesic, normal_metric
+from lib.live import tracing
 
 __all__ = [
     "fisher_information",
@@ -139,7 +138,8 @@ def log_likelihood_fisher(log_likelihood: Callable[[Tensor], Tensor], theta) -> 
     Raises
     ------
     ValueError
-        If log_likelihood is not such a function: its values have another shape or their exponentials do not sum to 1.
+        If log_likelihood is not such a function: its values have another shape, are not finite (an outcome of
+        probability 0 has no score), or their exponentials do not sum to 1.
 
     Examples
     --------
@@ -162,6 +162,9 @@ def log_likelihood_fisher(log_likelihood: Callable[[Tensor], Tensor], theta) -> 
 
     rows = theta.reshape(-1, theta.shape[-1])
     scores, values = torch.func.vmap(torch.func.jacfwd(twice, has_aux=True))(rows)
+    checks.require(
+        values.isfinite(), "log_likelihood must be finite: every outcome needs a probability above 0", values
+    )
     total = values.exp().sum(dim=-1)
     slack = math.sqrt(torch.finfo(values.dtype).eps)
     checks.require((total - 1).abs() <= slack, "log_likelihood must give probabilities that sum to 1", total)
@@ -199,14 +202,10 @@ def natural_gradient(grad, fisher, damping=0.0) -> Tensor:
     checks.shape("grad", grad, size)
     checks.require(damping >= 0, "damping must be at least 0", damping)
     batch = checks.batch(grad=grad.shape[:-1], fisher=fisher.shape[:-2], damping=damping.shape)
-    slack = math.sqrt(torch.finfo(fisher.dtype).eps) * fisher.abs().amax(dim=(-2, -1), keepdim=True)
-    checks.require((fisher - fisher.mT).abs() <= slack, "fisher must be symmetric, but is not")
-    damped = fisher + damping[..., None, None] * torch.eye(size, dtype=fisher.dtype, device=fisher.device)
-    factor, failed = torch.linalg.cholesky_ex(damped)
-    checks.require(failed == 0, "fisher must be positive definite (damping makes it so), but is not")
-    # Two triangular solves rather than cholesky_solve: the page has them, too.
-    halfway = torch.linalg.solve_triangular(factor, grad.expand(*batch, size)[..., None], upper=False)
-    return torch.linalg.solve_triangular(factor.mT, halfway, upper=True)[..., 0]
+    check_symmetric("fisher", fisher)
+    damped = add_damping(fisher, damping)
+    check_positive_definite("fisher", damped, "positive definite (damping makes it so)")
+    return steepest_ascent(grad.expand(*batch, size), damped.expand(*batch, size, size))[0]
 
 
 def natural_gradient_step(theta, grad, fisher, lr, damping=0.0) -> Tensor:
@@ -280,6 +279,34 @@ def pull_back(F, J) -> Tensor:
     checks.shape("J", J, checks.square("F", F), None)
     checks.batch(F=F.shape[:-2], J=J.shape[:-2])
     return J.mT @ F @ J
+
+
+def check_symmetric(name: str, matrix: Tensor) -> None:
+    slack = math.sqrt(torch.finfo(matrix.dtype).eps) * matrix.abs().amax(dim=(-2, -1), keepdim=True)
+    checks.require((matrix - matrix.mT).abs() <= slack, f"{name} must be symmetric, but is not")
+
+
+def check_positive_definite(name: str, matrix: Tensor, wanted: str = "positive definite") -> None:
+    # Nothing is factorised for a check that a recording leaves out.
+    if not tracing.active():
+        checks.require(torch.linalg.cholesky_ex(matrix).info == 0, f"{name} must be {wanted}, but is not")
+
+
+def add_damping(metric: Tensor, damping: Tensor) -> Tensor:
+    """The metric with the damping on its diagonal."""
+    return metric + damping[..., None, None] * torch.eye(metric.shape[-1], dtype=metric.dtype, device=metric.device)
+
+
+def steepest_ascent(grad: Tensor, metric: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve metric @ direction = grad for equal batches, unchecked; also whether the direction goes up.
+
+    For learners that take thousands of steps, each with many small metrics they know to be symmetric: checking those
+    takes longer than the solution. A metric that rounding has made singular or indefinite shows in the second tensor,
+    false where the solution failed or does not go uphill.
+    """
+    direction, failed = torch.linalg.solve_ex(metric, grad[..., None])
+    direction = direction[..., 0]
+    return direction, (failed == 0) & ((grad * direction).sum(dim=-1) >= 0)
 
 
 def _outcomes(name: str, values, probabilities) -> tuple[Tensor, Tensor]:

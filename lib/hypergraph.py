@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 from lib import checks
 from lib.causal_graphs import causal_classes, causal_layout, from_events, sort_causal_graph
-from lib.rewrite_rules import RewriteRule, bind, check_edges
+from lib.rewrite_rules import RewriteRule, bind, check_edges, read_rule
 
 __all__ = [
+    "Event",
     "HypergraphRewriter",
     "Match",
     "RewriteRule",
@@ -52,7 +53,17 @@ class Match:
 
 @dataclass(frozen=True)
 class Event:
-    """A rewriting that happened: ids of the hyperedges consumed and created, creators, generation."""
+    """A rewriting that happened.
+
+    Attributes
+    ----------
+    consumed, created : tuple of int
+        Ids of the hyperedges, in the order of the rule's sides.
+    parents : tuple of int
+        Numbers of the events that created what was consumed, rising; none for hyperedges of the start.
+    generation : int
+        One more than the largest generation among the parents, 1 without any.
+    """
 
     consumed: tuple[int, ...]
     created: tuple[int, ...]
@@ -96,7 +107,7 @@ class HypergraphRewriter:
 
     def __init__(self, edges: Sequence[Sequence[int]], rule: RewriteRule | str, seed: int = 0):
         start = check_edges(edges)
-        self.rule = rule if isinstance(rule, RewriteRule) else RewriteRule.parse(rule)
+        self.rule = read_rule(rule)
         self._random = random.Random(checks.integer("seed", seed, lowest=0, highest=2**63 - 1))
         self.edges: dict[int, tuple[int, ...]] = {}
         self.generation: dict[int, int] = {}
@@ -357,7 +368,7 @@ def is_causally_invariant(
     (True, 1)
     """
     start = check_edges(edges)
-    rule = rule if isinstance(rule, RewriteRule) else RewriteRule.parse(rule)
+    rule = read_rule(rule)
     orders = checks.integer("orders", orders, lowest=1)
     seed = checks.integer("seed", seed, lowest=0, highest=2**63 - 1 - orders)
     if max_generation is not None:

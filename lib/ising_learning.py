@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lib import checks
-from lib.fisher import natural_gradient, pull_back
+from lib.fisher import add_damping, pull_back, steepest_ascent
 from lib.ising import Edges, check_couplings, check_graph, moments
 
 __all__ = ["Coordinates", "Learning", "learn", "linear_mix", "sinh_coordinates", "theta_coordinates"]
@@ -166,7 +166,8 @@ def learn(
     c : array_like, (...)
         Weight of F in the typed metric, at least 0.
     damping : array_like, (...)
-        Added to the diagonal of the metric, at least 0. Breaks the invariance under changes of coordinates.
+        Added to the diagonal of the metric, at least 0; of no effect on the plain gradient. Breaks the invariance under
+        changes of coordinates.
 
     Returns
     -------
@@ -199,8 +200,7 @@ def learn(
     checks.require(lr > 0, "lr must be above 0", lr)
     checks.require(c >= 0, "c must be at least 0", c)
     checks.require(damping >= 0, "damping must be at least 0", damping)
-    if coordinates is not None and not isinstance(coordinates, Coordinates):
-        raise ValueError(f"coordinates must be Coordinates or None, got {checks.describe(coordinates)}")
+    _check_coordinates(coordinates, target.new_zeros(len(edges)))
     batch = checks.batch(
         target=target.shape[:-1], start=theta.shape[:-1], lr=lr.shape, c=c.shape, damping=damping.shape
     )
@@ -216,6 +216,22 @@ def learn(
     names = ("couplings", "mean", "loss")
     whole = [torch.cat([getattr(walk, name) for walk in walks]).unflatten(0, batch) for name in names]
     return Learning(*whole)
+
+
+def _check_coordinates(coordinates: Coordinates | None, theta: Tensor) -> None:
+    if coordinates is None:
+        return
+    if not isinstance(coordinates, Coordinates):
+        raise ValueError(f"coordinates must be Coordinates or None, got {checks.describe(coordinates)}")
+    problem = (
+        f"coordinates must take {len(theta)} couplings on {theta.device}, but those named {coordinates.name} do not"
+    )
+    try:
+        fits = coordinates.from_theta(theta).shape == theta.shape
+    except RuntimeError as error:
+        raise ValueError(problem) from error
+    if not fits:
+        raise ValueError(problem)
 
 
 def _walk(
@@ -242,35 +258,33 @@ def _walk(
         losses.append(divergence.clamp(min=0))  # rounding may leave -1e-16 at the end
         if at == steps:
             break
-        slope = mean - goal
+        F = None if learner == "gd" else next(state)
+        metric = F @ F + c[..., None, None] * F if learner == "typed" else F
         J = None if coordinates is None else coordinates.jacobian(phi)
-        if J is not None:
-            slope = (J.mT @ slope[..., None])[..., 0]
-        if learner == "gd":
-            phi = phi - lr[..., None] * slope
-        else:
-            F = next(state)
-            metric = F if learner == "ng" else F @ F + c[..., None, None] * F
-            metric = metric if J is None else pull_back(metric, J)
-            try:
-                phi = phi - lr[..., None] * _direction(slope, metric, damping)
-            except ValueError as problem:
-                raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
+        try:
+            phi = _step(phi, mean - goal, metric, J, lr, damping)
+        except ValueError as problem:
+            raise ValueError(f"lr must be smaller or damping larger: at step {at} {problem}") from problem
         theta = phi if coordinates is None else coordinates.to_theta(phi)
     return Learning(torch.stack(couplings, dim=-2), torch.stack(means, dim=-2), torch.stack(losses, dim=-1))
 
 
-def _direction(slope: Tensor, metric: Tensor, damping: Tensor) -> Tensor:
-    """Solve for the natural gradient; for many observers without its checks, which take longer than the solution.
+def _step(phi: Tensor, slope: Tensor, metric: Tensor | None, J: Tensor | None, lr: Tensor, damping: Tensor) -> Tensor:
+    """One step in coordinates phi; slope and metric are given in theta, and J = dtheta/dphi carries them over."""
+    if J is not None:
+        slope = (J.mT @ slope[..., None])[..., 0]
+    if metric is None:
+        # The plain gradient takes the metric 1 in whatever coordinates it is given.
+        return phi - lr[..., None] * slope
+    if J is not None:
+        metric = pull_back(metric, J)
+    return phi - lr[..., None] * _direction(slope, metric, damping)
 
-    What can go wrong with an exact covariance is rounding near saturation: then the slope does not point uphill.
-    """
-    if slope.dim() == 1:
-        return natural_gradient(slope, metric, damping)
-    identity = torch.eye(metric.shape[-1], dtype=metric.dtype, device=metric.device)
-    direction, failed = torch.linalg.solve_ex(metric + damping[..., None, None] * identity, slope)
-    uphill = (slope * direction).sum(dim=-1) >= 0
-    checks.require(uphill & (failed == 0), "fisher must be positive definite, but is not")
+
+def _direction(slope: Tensor, metric: Tensor, damping: Tensor) -> Tensor:
+    """The natural gradient; an exact covariance can only go wrong by rounding, near saturation."""
+    direction, uphill = steepest_ascent(slope, add_damping(metric, damping))
+    checks.require(uphill, "the metric must be positive definite, but is not")
     return direction
 
 

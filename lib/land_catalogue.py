@@ -37,6 +37,7 @@ PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/stac/v1"
 COLLECTION = "io-lulc-annual-v02"
 CREDIT = "Land cover: Impact Observatory, Microsoft and Esri (Sentinel-2, 10 m), CC BY 4.0"
 REAL_YEARS = tuple(range(2017, 2024))
+MOST_PIXELS = 10**9  # of one map: 1 GB. More is a resolution in the wrong unit.
 
 PACKAGES = (
     "measured land cover needs pystac-client, odc-stac and rasterio: pip install 'living-models[landcover]'; "
@@ -77,7 +78,7 @@ def load_land_cover(
     collection: str | None = COLLECTION,
     band: str = "data",
     crs: str = FRAME.crs,
-    resolution: float = FRAME.pixel,
+    resolution: float | None = None,
     geobox=None,
     credit: str = CREDIT,
 ) -> LandCover:
@@ -98,8 +99,8 @@ def load_land_cover(
         Asset with the map.
     crs : str
         Coordinate system of the result. Default: WGS84, as the authors resample.
-    resolution : float
-        Pixel in units of ``crs``. Default: 10/111320 degree, the authors' 10 m.
+    resolution : float, optional
+        Pixel in units of ``crs``. Default: 10/111320 degree, the authors' 10 m, or 10 where the units are metres.
     geobox : odc.geo.geobox.GeoBox, optional
         The exact grid of the result, instead of ``crs``, ``resolution`` and the window of ``bbox``.
     credit : str
@@ -113,17 +114,19 @@ def load_land_cover(
     Raises
     ------
     ValueError
-        If an argument is of the wrong kind, a year is missing in the catalogue, a file has no coordinate system or
-        codes that are none of the product's, or a year has no data in the window.
+        If an argument is of the wrong kind, the grid has more than 10^9 pixels, a year is missing in the catalogue, an
+        item has dates or a window that are none, a file has no coordinate system, another type than uint8 or codes
+        that are none of the product's, or a year has no data in the window.
     ImportError
         If the optional packages are not installed.
     ConnectionError
-        If the catalogue or one of its files cannot be reached.
+        If the catalogue or one of its files cannot be reached or is damaged.
     """
     bbox = _read_window(bbox)
     years = _read_years(years)
     _read_texts(collection, band, crs, credit)
-    resolution = checks.real_number("resolution", resolution, lowest=0, open_below=True)
+    if resolution is not None:
+        resolution = checks.real_number("resolution", resolution, lowest=0, open_below=True)
     if not isinstance(catalog_or_items, (str, os.PathLike)) and not _holds_items(catalog_or_items):
         raise ValueError(
             "catalog_or_items must be an address, a catalogue or items of pystac, "
@@ -151,17 +154,27 @@ def _require_packages() -> None:
         raise ImportError(f"{PACKAGES} ({problem})") from problem
 
 
-def _grid(bbox, crs: str, resolution: float, geobox):
-    """The pixels of the result: whole pixels from the north-western corner."""
+def _grid(bbox, crs: str, resolution: float | None, geobox):
+    """The pixels of the result."""
+    from odc.geo.geobox import GeoBox
+
+    if geobox is not None and not isinstance(geobox, GeoBox):
+        raise ValueError(f"geobox must be an odc.geo.geobox.GeoBox or None, got {checks.describe(geobox)}")
+    grid = _window_grid(bbox, crs, resolution) if geobox is None else geobox
+    rows, columns = grid.shape
+    if rows * columns > MOST_PIXELS:
+        name = "resolution" if geobox is None else "geobox"
+        raise ValueError(f"{name} must give a map of at most {MOST_PIXELS:g} pixels, got {rows} x {columns}")
+    return grid
+
+
+def _window_grid(bbox, crs: str, resolution: float | None):
+    """Whole pixels from the north-western corner."""
     from odc.geo import CRS
     from odc.geo.geobox import GeoBox
     from odc.geo.geom import box
     from rasterio.transform import from_origin
 
-    if geobox is not None:
-        if not isinstance(geobox, GeoBox):
-            raise ValueError(f"geobox must be an odc.geo.geobox.GeoBox or None, got {checks.describe(geobox)}")
-        return geobox
     try:
         target = CRS(crs)
     except Exception as problem:  # pyproj's own error
@@ -170,6 +183,8 @@ def _grid(bbox, crs: str, resolution: float, geobox):
         west, south, east, north = bbox
     else:
         west, south, east, north = box(*bbox, "EPSG:4326").to_crs(target).boundingbox
+    if resolution is None:
+        resolution = FRAME.pixel if target.geographic else 10
     try:
         shape = frame_shape((west, south, east, north), resolution)
     except ValueError as problem:
@@ -185,7 +200,8 @@ def _items(source, bbox, years: tuple[int, ...], collection: str | None) -> list
         source = _opened(os.fspath(source))
     if isinstance(source, pystac.Item):
         return [source]
-    if isinstance(source, pystac_client.Client):
+    # A catalogue of plain files, opened as an interface, has no search.
+    if isinstance(source, pystac_client.Client) and source.conforms_to("ITEM_SEARCH"):
         during = f"{min(years)}-01-01/{max(years)}-12-31"
         wanted = {"collections": [collection]} if collection else {}
         return _online(lambda: list(source.search(bbox=bbox, datetime=during, **wanted).items()), "the catalogue")
@@ -230,8 +246,8 @@ def _online(call, what: str):
         return call()
     except Exception as problem:  # every layer (pystac, requests, urllib3, the signer) has errors of its own
         raise ConnectionError(
-            f"{what} could not be read; measured land cover needs the internet, everything else works offline on "
-            f"SYNTHETIC maps ({type(problem).__name__}: {problem})"
+            f"{what} could not be read; if it is online, measured land cover needs the internet, everything else works "
+            f"offline on SYNTHETIC maps ({type(problem).__name__}: {problem})"
         ) from problem
 
 
@@ -239,9 +255,9 @@ def _by_year(items: list, bbox, years: tuple[int, ...]) -> dict[int, list]:
     """The items of each wanted year that touch the window."""
     found: dict[int, list] = {}
     for item in items:
-        start = item.common_metadata.start_datetime or item.datetime
-        if start is not None and _touches(item.bbox, bbox):
-            found.setdefault(start.year, []).append(item)
+        if _touches(item, bbox):
+            found.setdefault(_year(item), []).append(item)
+    found.pop(None, None)
     missing = [str(year) for year in years if year not in found]
     if missing:
         known = ", ".join(str(year) for year in sorted(found)) or "none"
@@ -249,10 +265,29 @@ def _by_year(items: list, bbox, years: tuple[int, ...]) -> dict[int, list]:
     return found
 
 
-def _touches(one, other) -> bool:
-    if one is None:
+def _year(item) -> int | None:
+    """The year that an item starts in; None for one without a date."""
+    try:
+        start = item.common_metadata.start_datetime or item.datetime
+        end = item.common_metadata.end_datetime or start
+    except (TypeError, ValueError) as problem:  # read from the text of the item only now
+        raise ValueError(f"catalog_or_items: item {item.id!r} has a date that is none ({problem})") from problem
+    if start is not None and end.year < start.year:
+        raise ValueError(f"catalog_or_items: item {item.id!r} starts in {start.year} and ends in {end.year}")
+    return None if start is None else start.year
+
+
+def _touches(item, window) -> bool:
+    if item.bbox is None:
         return True
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    if len(item.bbox) not in (4, 6):
+        raise ValueError(f"catalog_or_items: item {item.id!r} must have a bbox of 4 or 6 numbers, got {item.bbox}")
+    half = len(item.bbox) // 2  # six numbers have heights, too
+    (west, south), (east, north) = item.bbox[:2], item.bbox[half : half + 2]
+    # West above east: across the meridian of 180 degrees, in two pieces.
+    pieces = [(west, east)] if west <= east else [(west, 180), (-180, east)]
+    beside = any(left < window[2] and window[0] < right for left, right in pieces)
+    return beside and south < window[3] and window[1] < north
 
 
 def _read_map(items: list, year: int, band: str, grid) -> np.ndarray:
@@ -289,24 +324,26 @@ def _read_map(items: list, year: int, band: str, grid) -> np.ndarray:
 
 
 def _check_file(item, band: str) -> None:
-    """Refuse a file without a coordinate system, or with another one than its item states."""
+    """Refuse a file of another type, without a coordinate system, or with another one than its item states."""
     import rasterio
-    from rasterio.errors import RasterioIOError
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
 
     address = item.assets[band].get_absolute_href() or item.assets[band].href
-    try:
-        with rasterio.open(address) as file:
-            actual = file.crs
-    except RasterioIOError as problem:
-        raise ConnectionError(
-            f"the file of item {item.id!r} could not be read; if it is online, measured land cover needs the internet; "
-            f"everything else works on SYNTHETIC maps ({problem})"
-        ) from problem
+    with _online(lambda: rasterio.open(address), f"the file of item {item.id!r}") as file:
+        actual, kind = file.crs, file.dtypes[0]
     if actual is None:
         raise ValueError(f"catalog_or_items: the file of item {item.id!r} has no coordinate system")
+    if kind != "uint8":
+        raise ValueError(f"catalog_or_items: the file of item {item.id!r} must hold uint8 codes, got {kind}")
     stated = item.properties.get("proj:code") or item.properties.get("proj:epsg")
     if stated is not None:
-        stated = rasterio.crs.CRS.from_user_input(int(stated) if str(stated).isdigit() else stated)
+        try:
+            stated = CRS.from_user_input(int(stated) if str(stated).isdigit() else stated)
+        except CRSError as problem:
+            raise ValueError(
+                f"catalog_or_items: item {item.id!r} states a coordinate system that is none, {stated!r}"
+            ) from problem
         if stated != actual:
             raise ValueError(
                 f"catalog_or_items: item {item.id!r} states the coordinate system {stated}, its file has {actual}"
@@ -326,9 +363,12 @@ def _read_window(bbox) -> tuple[float, float, float, float]:
 
 
 def _read_years(years) -> tuple[int, ...]:
-    if not isinstance(years, (tuple, list, range)) or len(years) == 0 or len(set(years)) < len(years):
+    if not isinstance(years, (tuple, list, range)) or len(years) == 0:
         raise ValueError(f"years must be a list of different years, got {checks.describe(years)}")
-    return tuple(checks.integer("years", year, lowest=1900, highest=2200) for year in years)
+    wanted = tuple(checks.integer("years", year, lowest=1900, highest=2200) for year in years)
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"years must be a list of different years, got {checks.describe(years)}")
+    return wanted
 
 
 def _read_texts(collection, band, crs, credit) -> None:

@@ -47,9 +47,9 @@ def synthetic_landscape(seed: int = 0, shape=HALF_SHAPE, disorder=0.25, road_wei
     shape : sequence of int, (2,)
         Rows and columns, at least 32 each. ``lib.land_tables.SMALL_SHAPE`` takes about 50 ms.
     disorder : float
-        Weight of the roughness that grows over the years, at least 0.
+        Weight of the roughness that grows over the years, from 0 to 1e6.
     road_weight : float
-        Weight of planned growth along roads, at least 0.
+        Weight of planned growth along roads, from 0 to 1e6.
 
     Returns
     -------

@@ -142,7 +142,8 @@ def frame_shape(bbox, pixel: float) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If the window is not four rising numbers, the pixel is not above 0, or not one pixel fits.
+        If the window is not four rising numbers, the pixel is not above 0, or it fits less than once or more than 2^31
+        times.
 
     Examples
     --------
@@ -151,10 +152,12 @@ def frame_shape(bbox, pixel: float) -> tuple[int, int]:
     """
     west, south, east, north = read_bbox(bbox)
     pixel = checks.real_number("pixel", pixel, lowest=0, open_below=True)
-    rows, columns = int((north - south) / pixel + 1e-6), int((east - west) / pixel + 1e-6)
-    if rows < 1 or columns < 1:
-        raise ValueError(f"pixel must fit into the window of {east - west:g} x {north - south:g}, got {pixel:g}")
-    return rows, columns
+    height, width = (north - south) / pixel + 1e-6, (east - west) / pixel + 1e-6
+    if not (1 <= height < 2**31 and 1 <= width < 2**31):
+        raise ValueError(
+            f"pixel must fit into the window of {east - west:g} x {north - south:g} from 1 to 2^31 times, got {pixel:g}"
+        )
+    return int(height), int(width)
 
 
 def read_bbox(bbox) -> tuple[float, float, float, float]:

@@ -62,7 +62,7 @@ def random_field(shape, exponent: float, generator: np.random.Generator) -> np.n
     ----------
     shape : sequence of int, (2,)
     exponent : float
-        The power of wave number k falls as k to minus this.
+        The power of wave number k falls as k to minus this; from 0 to 20.
     generator : numpy.random.Generator
 
     Returns
@@ -72,7 +72,7 @@ def random_field(shape, exponent: float, generator: np.random.Generator) -> np.n
     Raises
     ------
     ValueError
-        If the shape is not two positive integers of 2 pixels at least in all, the exponent is negative or the
+        If the shape is not two positive integers of 2 pixels at least in all, the exponent is out of range or the
         generator is not numpy's.
 
     Examples
@@ -84,7 +84,7 @@ def random_field(shape, exponent: float, generator: np.random.Generator) -> np.n
     rows, columns = read_shape(shape)
     if rows * columns < 2:
         raise ValueError(f"shape must have two pixels at least, got {tuple(shape)}")
-    exponent = checks.real_number("exponent", exponent, lowest=0)
+    exponent = checks.real_number("exponent", exponent, lowest=0, highest=20)
     if not isinstance(generator, np.random.Generator):
         raise ValueError(f"generator must be a numpy.random.Generator, got {checks.describe(generator)}")
     k = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
@@ -156,9 +156,9 @@ def grow_built(ground: Terrain, disorder=0.25, road_weight=2.2, shares: Sequence
     ----------
     ground : Terrain
     disorder : float or 0-dimensional Tensor
-        Weight of the second random field in the last year, at least 0; it grows evenly from 0 in the first.
+        Weight of the second random field in the last year, from 0 to 1e6; it grows evenly from 0 in the first.
     road_weight : float or 0-dimensional Tensor
-        Weight of the nearness of roads, at least 0.
+        Weight of the nearness of roads, from 0 to 1e6.
     shares : sequence of float
         Built pixels over all pixels of each year, not falling, and no more than there is land.
 
@@ -169,7 +169,7 @@ def grow_built(ground: Terrain, disorder=0.25, road_weight=2.2, shares: Sequence
     Raises
     ------
     ValueError
-        If the ground is no terrain, a weight is negative, or the shares fall or ask for more land than there is.
+        If the ground is no terrain, a weight is out of range, or the shares fall or ask for more land than there is.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def grow_built(ground: Terrain, disorder=0.25, road_weight=2.2, shares: Sequence
     for year, share in enumerate(shares):
         value = potential + disorder * (year / LAST_YEAR) * ground.disorder
         # Beyond any potential: what stands comes first, the sea last.
-        value = torch.where(built, 1e6, torch.where(ground.land, value, -1e6))
+        value = torch.where(built, 1e300, torch.where(ground.land, value, -1e300))
         lowest = torch.kthvalue(value.flatten(), pixels - round(share * pixels) + 1).values
         built = value >= lowest
         years.append(built)
@@ -203,7 +203,7 @@ def synthetic_built(seed: int = 0, shape=HALF_SHAPE, disorder=0.25, road_weight=
     shape : sequence of int, (2,)
         Rows and columns, at least 32 each.
     disorder, road_weight : float
-        At least 0.
+        From 0 to 1e6.
 
     Returns
     -------
@@ -239,12 +239,12 @@ def read_landscape_shape(shape) -> tuple[int, int]:
 
 
 def read_weights(disorder, road_weight) -> tuple[Tensor, Tensor]:
-    """Two numbers of at least 0."""
+    """Two numbers, not so large that rounding swallows what they are added to."""
     disorder, road_weight = checks.tensors(disorder=disorder, road_weight=road_weight)
     for name, weight in (("disorder", disorder), ("road_weight", road_weight)):
         if weight.dim():
             raise ValueError(f"{name} must be one number, got shape {tuple(weight.shape)}")
-        checks.require(weight >= 0, f"{name} must be at least 0", weight)
+        checks.require((weight >= 0) & (weight <= 1e6), f"{name} must be from 0 to 1e6", weight)
     return disorder, road_weight
 
 

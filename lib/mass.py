@@ -9,11 +9,10 @@ papers on mass and Fisher information and on the directional alpha.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lib import checks
-from lib.live import tracing
+from lib.fisher import check_positive_definite, check_symmetric
 from lib.regimes import check_eigs
 
 __all__ = ["alpha_spread", "deviation_tensor", "directional_alpha", "mass_tensor"]
@@ -78,7 +77,7 @@ def deviation_tensor(M, F) -> tuple[Tensor, Tensor]:
     M, F = checks.tensors(M=M, F=F)
     F = _check_fisher(F)
     checks.shape("M", M, F.shape[-1], F.shape[-1])
-    _check_symmetric("M", M)
+    check_symmetric("M", M)
     checks.batch(M=M.shape[:-2], F=F.shape[:-2])
     size = (M * M).sum(dim=(-2, -1)).sqrt()
     checks.require(size > 0, "M must not be 0")
@@ -122,6 +121,7 @@ def directional_alpha(F, v, beta) -> Tensor:
     checks.require((v != 0).any(dim=-1), "v must not be zero")
     checks.require(beta >= 0, "beta must be at least 0", beta)
     checks.batch(F=F.shape[:-2], v=v.shape[:-1], beta=beta.shape)
+    v = v / v.abs().amax(dim=-1, keepdim=True)  # squares of very long or short directions would leave the range
     image = (F @ v[..., None])[..., 0]
     mass = (image * image).sum(dim=-1)
     return mass / (mass + beta * (v * image).sum(dim=-1))
@@ -163,14 +163,8 @@ def _trace(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
 
 
-def _check_symmetric(name: str, matrix: Tensor) -> None:
-    slack = torch.finfo(matrix.dtype).eps ** 0.5 * matrix.abs().amax(dim=(-2, -1), keepdim=True)
-    checks.require((matrix - matrix.mT).abs() <= slack, f"{name} must be symmetric, but is not")
-
-
 def _check_fisher(F: Tensor) -> Tensor:
     checks.square("F", F)
-    _check_symmetric("F", F)
-    if not tracing.active():
-        checks.require(torch.linalg.cholesky_ex(F).info == 0, "F must be positive definite, but is not")
+    check_symmetric("F", F)
+    check_positive_definite("F", F)
     return F

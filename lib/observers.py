@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from lib.causal_graphs import causal_classes, causal_layout, sort_causal_graph
 from lib.fisher import natural_gradient, natural_gradient_step, pull_back
-from lib.hypergraph import HypergraphRewriter, Match, boundary, is_causally_invariant
+from lib.hypergraph import Event, HypergraphRewriter, Match, boundary, is_causally_invariant
 from lib.hypergraph_arrays import Growth, grow
 from lib.ising import (
     GALLERY,
@@ -53,6 +53,7 @@ __all__ = [
     "BoundaryLearning",
     "Comparison",
     "Coordinates",
+    "Event",
     "Growth",
     "HypergraphRewriter",
     "Learning",

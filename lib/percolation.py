@@ -162,9 +162,10 @@ class Sweep:
     ----------
     probability : Tensor, (n,)
     order_parameter, order_parameter_error : Tensor, (n,)
-        Mean share of the occupied sites in the largest cluster, and its standard error.
+        Mean share of the occupied sites in the largest cluster, and its standard error (ddof 1; 0 for one sample).
     spanning, spanning_error : Tensor, (n,)
-        Share of the samples with a cluster from the first to the last row, and its standard error.
+        Share of the samples with a cluster from the first to the last row, and its standard error by the binomial
+        distribution.
     side, samples : int
     """
 
@@ -222,7 +223,7 @@ def site_percolation(probability, side: int, samples: int, seed: int = 0, neighb
     return Sweep(
         probability=probability,
         order_parameter=giant.mean(dim=1),
-        order_parameter_error=giant.var(dim=1, correction=0).sqrt() / samples**0.5,
+        order_parameter_error=giant.var(dim=1, correction=min(1, samples - 1)).sqrt() / samples**0.5,
         spanning=share,
         spanning_error=(share * (1 - share) / samples).sqrt(),
         side=side,

@@ -44,7 +44,7 @@ def regime_alpha(eigs) -> tuple[Tensor, Tensor]:
     Returns
     -------
     alpha : Tensor, (...)
-        In [0, 1): 0 where the condition number is at most 2.
+        In [0, 1): 0 where the condition number is at most 2. (Above c of about 1e16 it rounds to 1.)
     c : Tensor, (...)
         Where the minimum lies: the largest eigenvalue minus twice the smallest, at least 0.
 
@@ -132,8 +132,8 @@ def convergence_functional(eigs, c, model="A") -> Tensor:
         Eigenvalues of F, above 0.
     c : array_like, (...)
         At least 0; broadcast against the leading dimensions of the eigenvalues.
-    model : {"A", "B", "C", "D"} or array_like
-        The functional, or its exponent w, at least 0.
+    model : {"A", "B", "C", "D"}, float or Tensor
+        The functional, or its exponent w, at least 0; a tensor is broadcast against the leading dimensions, too.
 
     Returns
     -------
@@ -255,10 +255,11 @@ def quadratic_learning(eigs, c, hessian: str = "identity", tolerance: float = 1e
     if tolerance == 1:
         raise ValueError("tolerance must be below 1, got 1")
     slowest, fastest = rates.amin(dim=-1), rates.amax(dim=-1)
-    ratio = (fastest - slowest) / (fastest + slowest)
     decades = math.log(tolerance)
-    # Equal rates end after one step; the small number keeps the logarithm of their ratio 0 finite.
-    iterations = (decades / ratio.clamp(min=tolerance).log()).ceil()
+    # Logarithm of (fastest - slowest) / (fastest + slowest), also where that rounds to 1. It is -inf for equal rates,
+    # which are done after one step.
+    shrinking = torch.log1p(-2 * slowest / (fastest + slowest))
+    iterations = (decades / shrinking).ceil().clamp(min=1)
     return QuadraticLearning(iterations, 2 / (fastest + slowest), -decades / slowest)
 
 

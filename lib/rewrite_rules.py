@@ -96,6 +96,10 @@ class RewriteRule:
         return f"{left} -> {right}"
 
 
+def read_rule(rule: RewriteRule | str) -> RewriteRule:
+    return rule if isinstance(rule, RewriteRule) else RewriteRule.parse(rule)
+
+
 def bind(pattern: tuple[str, ...], edge: tuple[int, ...], binding: dict) -> dict | None:
     """The binding with the variables of a pattern added; None if the hyperedge does not fit."""
     if len(pattern) != len(edge):

@@ -119,7 +119,7 @@ def run_hypergraph(
     start : int
         Edges of the cycle, from 3 to the ceiling.
     ceiling : int
-        Size at which births stop.
+        Size at which births stop; many births in one step may pass it by a few.
     growth, death, storm_death : float
         Probabilities per edge and step; each death together with ``growth`` at most 1.
     mixing : float
@@ -147,8 +147,10 @@ def run_hypergraph(
     ceiling = checks.integer("ceiling", ceiling, lowest=3)
     start = checks.integer("start", start, lowest=3, highest=ceiling)
     growth = checks.real_number("growth", growth, lowest=0, highest=1)
-    death = checks.real_number("death", death, lowest=0, highest=1 - growth)
-    storm_death = checks.real_number("storm_death", storm_death, lowest=0, highest=1 - growth)
+    death = checks.real_number("death", death, lowest=0, highest=1)
+    storm_death = checks.real_number("storm_death", storm_death, lowest=0, highest=1)
+    for name, dying in (("death", death), ("storm_death", storm_death)):
+        checks.require(growth + dying <= 1, f"{name} and growth = {growth} must be at most 1 together, got {dying}")
     mixing = checks.real_number("mixing", mixing, lowest=0, highest=1)
     calm_length = checks.real_number("calm_length", calm_length, lowest=1)
     storm_length = checks.real_number("storm_length", storm_length, lowest=1)

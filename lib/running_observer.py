@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lib import checks
+from lib.fisher import steepest_ascent
 from lib.running_hypergraph import RunningHypergraph, run_hypergraph
 
 __all__ = [
@@ -32,9 +33,10 @@ LONGEST = 20.0
 # Steps over which the observer remembers what happened, and over which it averages the Fisher information.
 MEMORY = 2
 FISHER_MEMORY = 200
-STEP_SIZES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+# Eight a decade: with steps of a factor of three the comparison would be decided by who happens to hit its best size.
+STEP_SIZES = tuple(10 ** (eighth / 8) for eighth in range(-32, -3))
 FALLS = (0, 100)
-WINDOWS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+WINDOWS = tuple(1.25 * 2 ** (quarter / 4) for quarter in range(17))
 
 
 def boundary_features(run: RunningHypergraph, knows: str = "memory") -> Tensor:
@@ -156,7 +158,8 @@ def learn_boundary(features, events, learner: str = "ng", lr=0.01, fall=0) -> Bo
     Raises
     ------
     ValueError
-        If the shapes do not fit or a value is out of range.
+        If the shapes do not fit, a value is out of range, or features that depend on each other have made the Fisher
+        information singular.
 
     Examples
     --------
@@ -190,7 +193,8 @@ def learn_boundary(features, events, learner: str = "ng", lr=0.01, fall=0) -> Bo
             share = max(1 / (step + 1), 1 / FISHER_MEMORY)
             outer = rate[..., None, None] * x[..., :, None] * x[..., None, :]
             F = torch.lerp(F, outer, share)
-            direction = torch.linalg.solve(F, slope)
+            direction, uphill = steepest_ascent(slope, F)
+            checks.require(uphill, f"features must be linearly independent, but F is singular at step {step}")
         else:
             direction = slope
         size_now = lr * (fall / step).clamp(min=1)
@@ -258,12 +262,12 @@ class Comparison:
 def compare_predictors(steps: int = 2000, seeds=(11, 12, 13, 14, 15, 16), tuning_seed: int = 0) -> Comparison:
     """Let predictors learn in the same hypergraphs: who is surprised least?
 
-    Each learner gets the best of eight step sizes from 0.0001 to 0.3, constant or falling over the first 100 steps,
-    chosen by its mean surprise on a run with a seed of its own. Compared are the natural gradient, the plain gradient,
-    and the plain gradient with features of mean 0 and variance 1 (measured on the run for choosing), all three with all
-    features; the natural gradient that sees only the boundary; exponential smoothing of the counts, which learns
-    nothing (its window is chosen in the same way); the mean of all counts so far, which has no memory of when they
-    were; and the true rate.
+    Each learner gets the best of 29 step sizes from 0.0001 to 0.32, constant or falling over the first 100 steps,
+    chosen by its mean surprise on a run with a seed of its own. Compared are the natural and the plain gradient, and
+    both with features of mean 0 and variance 1 (measured on the run for choosing), all with all features; the natural
+    gradient that sees only the boundary; exponential smoothing of the counts, which learns nothing (its window is
+    chosen in the same way); the mean of all counts so far, which has no memory of when they were; and the true rate,
+    the least surprising of all Poisson rates on average.
 
     Parameters
     ----------
@@ -283,6 +287,14 @@ def compare_predictors(steps: int = 2000, seeds=(11, 12, 13, 14, 15, 16), tuning
     ValueError
         If an argument is not as described.
 
+    Notes
+    -----
+    With its step size chosen this finely the plain gradient is as good as the natural one in the features as they are
+    (over 20 runs of 2000 steps, seeds 100 to 119: 0.0045 nats a step better, standard error 0.0040). Standardised
+    features, which leave the natural gradient where it was (0.004 worse), cost the plain one 0.20 nats a step: its
+    quality hangs on the coordinates. So do the step sizes it bears: from 0.006 on, where the natural gradient is at its
+    best, it is lost. The features remember two steps, a length that was set by hand.
+
     Examples
     --------
     >>> compare_predictors(steps=100, seeds=(1, 2)).names[:2]
@@ -298,27 +310,22 @@ def compare_predictors(steps: int = 2000, seeds=(11, 12, 13, 14, 15, 16), tuning
 
     runs = [run_hypergraph(steps, seed) for seed in (tuning_seed, *seeds)]
     events = torch.stack([run.events for run in runs])
-    known = {
-        knows: torch.stack([boundary_features(run, knows) for run in runs])
-        for knows in ("nothing", "boundary", "memory")
-    }
+    known = {knows: torch.stack([boundary_features(run, knows) for run in runs]) for knows in ("boundary", "memory")}
     known["standardised"] = known["memory"].clone()
     chosen_on = known["memory"][0, :, 1:]
+    spread = chosen_on.std(dim=0, correction=0)
     known["standardised"][..., 1:] -= chosen_on.mean(dim=0)
-    known["standardised"][..., 1:] /= chosen_on.std(dim=0)
+    known["standardised"][..., 1:] /= torch.where(spread > 0, spread, 1.0)
     predictors = {
         "natural gradient": ("memory", "ng"),
         "plain gradient": ("memory", "gd"),
+        "natural gradient, standardised": ("standardised", "ng"),
         "plain gradient, standardised": ("standardised", "gd"),
         "boundary only": ("boundary", "ng"),
     }
-    sizes = torch.tensor(STEP_SIZES, dtype=torch.float64).repeat(len(FALLS))
-    falls = torch.tensor(FALLS, dtype=torch.float64).repeat_interleave(len(STEP_SIZES))
     chosen, surprises = [], []
     for knows, learner in predictors.values():
-        tried = learn_boundary(known[knows][:1], events[:1], learner, sizes, falls).surprise.mean(dim=-1)
-        best = int(tried.argmin())
-        chosen.append((float(sizes[best]), float(falls[best])))
+        chosen.append(_best_step_size(known[knows][0], events[0], learner))
         surprises.append(learn_boundary(known[knows][1:], events[1:], learner, *chosen[-1]).surprise)
     windows = [poisson_surprise(_smoothed(events[:1], window), events[:1]).mean() for window in WINDOWS]
     window = WINDOWS[int(torch.stack(windows).argmin())]
@@ -332,6 +339,13 @@ def compare_predictors(steps: int = 2000, seeds=(11, 12, 13, 14, 15, 16), tuning
     error = each.std(dim=-1) / len(seeds) ** 0.5
     names = (*predictors, "smoothed counts", "no memory", "true rate")
     return Comparison(names, tuple(chosen), float(window), surprise, each.mean(dim=-1), error)
+
+
+def _best_step_size(features: Tensor, events: Tensor, learner: str) -> tuple[float, float]:
+    sizes = torch.tensor(STEP_SIZES, dtype=torch.float64).repeat(len(FALLS))
+    falls = torch.tensor(FALLS, dtype=torch.float64).repeat_interleave(len(STEP_SIZES))
+    best = learn_boundary(features, events, learner, sizes, falls).surprise.mean(dim=-1).argmin()
+    return float(sizes[best]), float(falls[best])
 
 
 def _smoothed(events: Tensor, window: float) -> Tensor:

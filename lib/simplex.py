@@ -9,6 +9,7 @@ M. G. Kendall, *Rank correlation methods* (1975).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
@@ -78,7 +79,7 @@ def to_simplex(
     unknown = [label for label in grouping if label not in classes]
     if unknown:
         raise ValueError(f"grouping must name classes among {classes}, got {unknown[0]!r}")
-    order = _labels("corners", dict.fromkeys(grouping.values()) if corners is None else corners)
+    order = _labels("corners", _distinct(grouping.values()) if corners is None else corners)
     beyond = [corner for corner in grouping.values() if corner not in order]
     if beyond:
         raise ValueError(f"grouping must name corners among {order}, got {beyond[0]!r}")
@@ -88,6 +89,7 @@ def to_simplex(
     grouped = fractions @ member
     total = grouped.sum(dim=-1, keepdim=True)
     checks.require(total > 0, "fractions must leave a share above 0 in the classes of the grouping", total)
+    checks.require(total.isfinite(), "fractions must have a sum within the range of their type", total)
     return grouped / total
 
 
@@ -107,7 +109,8 @@ def trajectory_speed(P, years) -> dict[str, Tensor]:
         ``speed`` (..., times - 1), radians per unit of time; ``steps`` (..., times - 1), radians; ``arc`` (...), their
         sum; ``displacement`` (...), the distance of the last point from the first; ``sinuosity`` (...), arc over
         displacement, at least 1 (1 where nothing moves, infinite for a round trip); ``threshold`` (...), mean speed
-        plus one standard deviation (ddof 1); ``pulses`` (..., times - 1), true where the speed exceeds it.
+        plus one standard deviation (ddof 1); ``pulses`` (..., times - 1), true where the speed exceeds it (an excess
+        within rounding is none).
 
     Raises
     ------
@@ -128,8 +131,9 @@ def trajectory_speed(P, years) -> dict[str, Tensor]:
         raise ValueError(f"years must have shape ({P.shape[-2]},), one for each time of P, got {tuple(years.shape)}")
     duration = years.diff()
     checks.require(duration > 0, "years must rise from one entry to the next, but a step", duration)
+    duration = duration.to(dtype=P.dtype, device=P.device)
     steps = fisher_rao_distance(P[..., 1:, :], P[..., :-1, :])
-    speed = steps / duration.to(dtype=P.dtype, device=P.device)
+    speed = steps / duration
     arc = steps.sum(dim=-1)
     displacement = fisher_rao_distance(P[..., -1, :], P[..., 0, :])
     moved = torch.where(displacement > 0, displacement, torch.ones_like(displacement))
@@ -138,6 +142,8 @@ def trajectory_speed(P, years) -> dict[str, Tensor]:
     count = speed.shape[-1]
     variance = (speed - mean[..., None]).square().sum(dim=-1) / max(count - 1, 1)
     threshold = mean + variance.sqrt()
+    # A walk at constant speed deviates from its mean by rounding alone, some of it by more than the rest.
+    rounding = 64 * torch.finfo(P.dtype).eps / duration
     return {
         "speed": speed,
         "steps": steps,
@@ -145,7 +151,7 @@ def trajectory_speed(P, years) -> dict[str, Tensor]:
         "displacement": displacement,
         "sinuosity": torch.where(displacement > 0, arc / moved, ratio),
         "threshold": threshold,
-        "pulses": speed > threshold[..., None],
+        "pulses": (speed > threshold[..., None]) & (speed > mean[..., None] + rounding),
     }
 
 
@@ -201,7 +207,8 @@ def shannon_entropy(p) -> Tensor:
     0.693147
     """
     (p,) = distributions(p=p)
-    return -torch.xlogy(p, p).sum(dim=-1)
+    present = torch.where(p > 0, p, 1.0)  # 1 ln 1 = 0; xlogy has the gradient NaN at 0
+    return 0 - (present * present.log()).sum(dim=-1)  # 0, not -0, for a single class
 
 
 def renyi_entropy(p, alpha) -> Tensor:
@@ -229,17 +236,14 @@ def renyi_entropy(p, alpha) -> Tensor:
     >>> renyi_entropy([0.5, 0.25, 0.25, 0.0], [0, 1, 2])
     tensor([1.0986, 1.0397, 0.9808], dtype=torch.float64)
     """
-    checks.tensors(p=p, alpha=alpha)
+    p, alpha = checks.tensors(p=p, alpha=alpha)
     (p,) = distributions(p=p)
-    (alpha,) = checks.tensors(alpha=alpha)
     if alpha.dim() > 1 or alpha.numel() == 0:
         raise ValueError(f"alpha must be a number or have shape (orders,), got {tuple(alpha.shape)}")
     checks.require(alpha >= 0, "alpha must be at least 0", alpha)
-    orders = alpha.to(dtype=p.dtype, device=p.device)
+    orders = alpha[..., None]
     if alpha.dim():
-        orders, p = orders[:, None], p.unsqueeze(-2)
-    else:
-        orders = orders[None]
+        p = p.unsqueeze(-2)
     present = p > 0
     log_p = torch.where(present, p, torch.ones_like(p)).log()
     excess = orders - 1
@@ -357,21 +361,28 @@ def _tail(times: int) -> Tensor:
     # The number of orders with k inversions: one more value can be put in front of 0 to `size` of the others.
     ways = [1]
     for size in range(1, times):
-        longer = [0] * (len(ways) + size)
-        for inversions, count in enumerate(ways):
-            for more in range(size + 1):
-                longer[inversions + more] += count
-        ways = longer
+        up_to = [0] * (size + 1) + list(itertools.accumulate(ways + [0] * size))
+        ways = [above - below for above, below in zip(up_to[size + 1 :], up_to)]
     pairs = times * (times - 1) // 2
+    at = [0] * (pairs + 1)
+    for inversions, count in enumerate(ways):
+        at[abs(pairs - 2 * inversions)] += count
+    beyond = list(itertools.accumulate(reversed(at)))[::-1]
     total = math.factorial(times)
-    distance = [abs(pairs - 2 * inversions) for inversions in range(pairs + 1)]
-    tail = [sum(count for count, far in zip(ways, distance) if far >= least) / total for least in range(pairs + 1)]
-    return torch.tensor(tail, dtype=torch.float64)
+    return torch.tensor([count / total for count in beyond], dtype=torch.float64)
+
+
+def _distinct(corners) -> list:
+    """Corners in the order in which they are first named."""
+    try:
+        return list(dict.fromkeys(corners))
+    except TypeError as problem:  # a corner without a hash
+        raise ValueError(f"grouping must map classes to names of corners, got {list(corners)}") from problem
 
 
 def _labels(name: str, labels) -> list:
     """Read labels that are all different."""
-    if isinstance(labels, (str, Tensor)) or not isinstance(labels, (Sequence, dict)) or len(labels) == 0:
+    if isinstance(labels, str) or not isinstance(labels, Sequence) or len(labels) == 0:
         raise ValueError(f"{name} must be a list of labels, got {checks.describe(labels)}")
     try:
         different = len(set(labels)) == len(labels)

@@ -85,7 +85,7 @@ class GTest(NamedTuple):
     Attributes
     ----------
     G : Tensor, (...)
-        Likelihood ratio statistic, at least 0.
+        Likelihood ratio statistic, at least 0; float64, for in single precision millions of pixels leave no digits.
     df : Tensor, (...)
         Degrees of freedom, int64.
     p : Tensor, (...)
@@ -125,7 +125,7 @@ def g_test(counts) -> GTest:
     >>> float(G), int(df), float(p)
     (0.0, 2, 1.0)
     """
-    counts, total = _periods(counts)
+    counts, total = (values.double() for values in _periods(counts))
     periods, n = counts.shape[-3], counts.shape[-1]
     pooled = counts.sum(dim=-3)
     row = pooled.sum(dim=-1, keepdim=True)

@@ -35,6 +35,14 @@ def test_counts_of_powers_of_two(mask, sizes):
     assert box_counting.box_counts(mask, sizes).tolist() == expected
 
 
+@pytest.mark.parametrize("size", [10**9, 2**40, 33])
+def test_one_box_around_the_whole_image_takes_no_room(size):
+    mask = np.zeros((17, 5), dtype=bool)
+    mask[16, 4] = True
+    assert box_counting.box_counts(mask, [1, size, 2]).tolist() == [1, 1, 1]
+    assert box_counting.box_counts(~mask, [1, size, 17]).tolist() == [84, 1, 1]
+
+
 @given(arrays(bool, (3, 9, 14)))
 @settings(max_examples=40)
 def test_batched_equals_looped(batch):

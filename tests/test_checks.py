@@ -27,6 +27,13 @@ def test_lists_of_tensors_keep_their_gradient():
     assert slider.grad == 1
 
 
+@pytest.mark.parametrize("array", [np.arange(3.0)[::-1], np.array([2, 1, 0], ">i4"), np.arange(6.0)[::-2]])
+def test_arrays_that_torch_does_not_take(array):
+    """Running backwards, or in the byte order of another machine."""
+    (tensor,) = checks.tensors(a=array)
+    assert tensor.tolist() == array.tolist()
+
+
 def test_read_only_arrays_are_copied_without_a_warning():
     array = np.ones(3)
     array.flags.writeable = False

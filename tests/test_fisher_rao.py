@@ -241,6 +241,24 @@ def test_faces_and_corners():
     assert float(fisher.fisher_rao_distance([1.0], [1.0])) == 0
 
 
+def test_divergence_of_nearly_equal_distributions_is_not_negative():
+    p, _, _ = simplex_points(4, 5, pairs=1000)
+    q = p * (1 + 1e-9 * (uniforms(5, 1000, 5) - 0.5))
+    q = q / q.sum(dim=-1, keepdim=True)
+    found = fisher.kullback_leibler(p, q)
+    assert found.min() >= 0
+    torch.testing.assert_close(found, fisher.fisher_rao_distance(p, q) ** 2 / 2, rtol=0, atol=2e-15)
+
+
+def test_classes_without_probability_have_finite_gradients():
+    """A softmax that underflows must not turn a whole training step into NaN."""
+    x, y = (torch.tensor(p, dtype=D, requires_grad=True) for p in ([0.0, 0.4, 0.6], [0.0, 0.5, 0.5]))
+    by_p, by_q = torch.autograd.grad(fisher.kullback_leibler(x, y), (x, y))
+    # Of the classes present: ln(p / q) + 1 and -p / q.
+    torch.testing.assert_close(by_p, torch.tensor([0, math.log(0.8) + 1, math.log(1.2) + 1], dtype=D))
+    torch.testing.assert_close(by_q, torch.tensor([0, -0.8, -1.2], dtype=D))
+
+
 def half_plane_distance(p, q):
     """The arc cosh of geomstats and of the textbooks, in numpy."""
     x, y = p.copy(), q.copy()
@@ -282,6 +300,29 @@ def test_normals_in_closed_form():
     # Geodesics are half ellipses mean^2 + 2 sd^2 = constant about a centre on the axis.
     path = fisher.normal_geodesic([-1.0, 1.0], [1.0, 1.0], torch.linspace(0, 1, 9, dtype=D))
     torch.testing.assert_close(path[:, 0] ** 2 + 2 * path[:, 1] ** 2, torch.full((9,), 3.0, dtype=D))
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [(torch.float32, 1e-30), (torch.float32, 1e30), (D, 1e-200), (D, 1e200)])
+def test_the_unit_of_measurement_does_not_matter(dtype, unit):
+    """Charges in coulomb or distances in metres to a galaxy: the squares would leave the range of the numbers."""
+    p, q = torch.tensor([[0.3, 1.0], [-0.5, 2.0]], dtype=dtype)
+    expected = fisher.normal_distance(p, q)
+    torch.testing.assert_close(fisher.normal_distance(unit * p, unit * q), expected)
+    halfway = fisher.normal_geodesic(p, q, 0.5)
+    torch.testing.assert_close(fisher.normal_geodesic(unit * p, unit * q, 0.5) / unit, halfway)
+
+
+def test_positions_lend_their_type_to_lists():
+    t = torch.tensor([0.25, 0.5])
+    assert fisher.fisher_rao_geodesic(P, Q, t).dtype == torch.float32
+    assert fisher.normal_geodesic([0.0, 1.0], [1.0, 1.0], t).dtype == torch.float32
+
+
+def test_a_length_in_the_type_of_the_curve():
+    p, q = torch.tensor([P, Q], dtype=torch.float32)
+    length = fisher.curve_length(lambda t: fisher.fisher_rao_geodesic(p, q, t), fisher.categorical_metric, like=p)
+    assert length.dtype == torch.float32
+    assert float(length) == pytest.approx(0.2029184, abs=1e-6)
 
 
 def test_lengths_by_quadrature_of_another_kind():

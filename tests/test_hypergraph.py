@@ -1,6 +1,7 @@
 """Rewriting: the brief's examples, independent recounts, invariants, and arrays against the engine of tuples."""
 
 import itertools
+import random
 
 import networkx as nx
 import pytest
@@ -264,6 +265,76 @@ def test_a_million_edges():
     source, target = grown.edges[2].unbind(dim=1)
     assert torch.equal(source.sort().values, torch.cat([torch.tensor([0]), torch.arange(2, grown.nodes)]))
     assert torch.equal(target.sort().values, torch.arange(1, grown.nodes))
+
+
+def test_nodes_must_leave_room_for_fresh_ones():
+    with pytest.raises(ValueError, match=f"edges must have nodes below {2**62}, got {2**63 - 1} among them"):
+        hypergraph_arrays.grow([(0, 2**63 - 1)], SPLIT, 1)
+    assert hypergraph_arrays.grow([(0, 2**62 - 1)], SPLIT, 1).edges[2].tolist() == [[0, 2**62], [2**62, 2**62 - 1]]
+
+
+def test_nothing_to_rewrite():
+    assert hypergraph_arrays.grow([], SPLIT, 3).edges == {}
+    assert HypergraphRewriter([], CONTRACT).run().events == []
+    assert is_causally_invariant([], SPLIT) == (True, 1)
+
+
+def random_rule(draw, left, right):
+    def side(names, least, most):
+        return tuple(
+            tuple(draw.choice(names) for _ in range(draw.randint(1, 3))) for _ in range(draw.randint(least, most))
+        )
+
+    return RewriteRule(side("xyz", 1, left), side("xyzwv", 0, right))
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=120, deadline=None)
+def test_random_rules_match_as_every_choice_of_edges(seed):
+    """Repeated variables, hyperedges of one node, loops, copies, empty right sides; also after events."""
+    draw = random.Random(seed)
+    start = [tuple(draw.randint(0, 2) for _ in range(draw.randint(1, 3))) for _ in range(draw.randint(0, 6))]
+    engine = HypergraphRewriter(start, random_rule(draw, 3, 3), seed)
+    for _ in range(3):
+        matches = engine.matches()
+        assert sorted(match.edges for match in matches) == sorted(bindings(engine.rule.left, engine.edges))
+        if not matches or len(engine.edges) > 9:
+            break
+        event = engine.events[engine.apply(draw.choice(matches))]
+        fresh = list(engine._search(event.created))
+        assert len(set(fresh)) == len(fresh)
+        assert set(fresh) == {match for match in engine.matches() if set(match.edges) & set(event.created)}
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_random_rules_grow_alike_in_both_engines(seed):
+    draw = random.Random(seed)
+    start = [tuple(draw.randint(0, 2) for _ in range(draw.randint(1, 3))) for _ in range(draw.randint(0, 4))]
+    rule = random_rule(draw, 1, 2)
+    grown, engine = hypergraph_arrays.grow(start, rule, 3), HypergraphRewriter(start, rule, seed).run(3)
+    assert sorted(grown.generation.tolist()) == sorted(event.generation for event in engine.events)
+    assert sorted(len(edge) for edge in engine.edges.values()) == [
+        size for size, block in grown.edges.items() for _ in range(len(block))
+    ]
+    codes = [
+        nx.weisfeiler_lehman_graph_hash(incidence(edges), node_attr="kind")
+        for edges in ([tuple(row) for block in grown.edges.values() for row in block.tolist()], engine.edges.values())
+    ]
+    assert codes[0] == codes[1]
+
+
+def test_causal_graphs_have_generations_that_rise():
+    falling, words = nx.DiGraph([(0, 1)]), nx.DiGraph()
+    falling.add_nodes_from([(0, {"generation": 2}), (1, {"generation": 1})])
+    words.add_node(0, generation="first")
+    for graph in (falling, words):
+        with pytest.raises(ValueError, match=r"graph must be a networkx.DiGraph whose nodes have a generation, an int"):
+            causal_layout(graph)
+        with pytest.raises(
+            ValueError, match=r"graphs must be a networkx.DiGraph whose nodes have a generation, an int"
+        ):
+            causal_classes([graph])
 
 
 def test_growth_is_refused_before_it_is_too_large():

@@ -5,6 +5,7 @@ import itertools
 import networkx as nx
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,81 @@ def test_the_transform_against_all_states(n):
     np.testing.assert_allclose(ising.ising_mean(edges, n, theta), mean, atol=1e-12)
     np.testing.assert_allclose(ising.ising_fisher(edges, n, theta), fisher, atol=1e-12)
     assert ising.ising_mean(edges, n, torch.tensor(np.stack([theta, 0 * theta]))).shape == (2, len(edges))
+
+
+def blocked_enumeration(edges, n, theta, block=2**14):
+    """Moments by two passes over all 2^n states, in blocks: for the mean, then for the covariance around it."""
+    first, second = torch.tensor(edges).unbind(dim=1)
+    highest = theta.abs().sum()
+
+    def blocks():
+        for states in torch.arange(2**n).split(block):
+            spins = 1.0 - 2.0 * ((states[:, None] >> torch.arange(n)) & 1).double()
+            T = spins[:, first] * spins[:, second]
+            yield T, (T @ theta - highest).exp()
+
+    total = sum(weight.sum() for _, weight in blocks())
+    mean = sum(weight @ T for T, weight in blocks()) / total
+    fisher = sum(((T - mean) * weight[:, None]).mT @ (T - mean) for T, weight in blocks()) / total
+    return highest + total.log(), mean, fisher
+
+
+def test_seventeen_spins_against_blocked_enumeration():
+    """Sixteen bits: four products of four bits each; disconnected spins and a strong negative coupling among them."""
+    draw = torch.Generator().manual_seed(4)
+    pairs = list(itertools.combinations(range(1, 17), 2))
+    edges = [pairs[k] for k in torch.randperm(len(pairs), generator=draw)[:30].tolist()]
+    theta = 0.4 * torch.randn(30, generator=draw, dtype=torch.float64)
+    theta[0] = -3
+    log_partition, mean, fisher = blocked_enumeration(edges, 17, theta)
+    torch.testing.assert_close(ising.ising_log_partition(edges, 17, theta), log_partition, rtol=1e-14, atol=0)
+    torch.testing.assert_close(ising.ising_mean(edges, 17, theta), mean, rtol=0, atol=1e-13)
+    torch.testing.assert_close(ising.ising_fisher(edges, 17, theta), fisher, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_derivatives_of_the_log_partition_function(n):
+    """By automatic differentiation: the mean and the Fisher information, by table and by transform."""
+    edges, theta = [(0, 1), (1, 2), (0, 2)], torch.tensor([0.3, -0.2, 0.7], dtype=torch.float64)
+
+    def log_partition(couplings):
+        return ising.ising_log_partition(edges, n, couplings)
+
+    mean = torch.autograd.functional.jacobian(log_partition, theta)
+    torch.testing.assert_close(mean, ising.ising_mean(edges, n, theta), rtol=0, atol=1e-14)
+    fisher = torch.autograd.functional.hessian(log_partition, theta)
+    torch.testing.assert_close(fisher, ising.ising_fisher(edges, n, theta), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("bits", range(10))
+def test_walsh_hadamard_is_scipy_s_matrix(bits):
+    x = torch.randn(3, 2**bits, generator=torch.Generator().manual_seed(bits), dtype=torch.float64)
+    kept = x.clone()
+    expected = x.numpy() @ scipy.linalg.hadamard(2**bits)
+    np.testing.assert_allclose(ising.walsh_hadamard(x), expected, rtol=0, atol=1e-12)
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_huge_couplings_end_in_ground_states(n):
+    """A frustrated triangle has six of them, one edge against its coupling in each third; a satisfied one has two."""
+    edges = [(0, 1), (1, 2), (0, 2)]
+    mean, F = (function(edges, n, [-1e6] * 3) for function in (ising.ising_mean, ising.ising_fisher))
+    np.testing.assert_allclose(mean, [-1 / 3] * 3, atol=1e-14)
+    np.testing.assert_allclose(F, 4 / 3 * np.eye(3) - 4 / 9, atol=1e-14)
+    np.testing.assert_allclose(ising.ising_mean(edges, n, [1e300] * 3), 1)
+    np.testing.assert_allclose(ising.ising_fisher(edges, n, [1e300] * 3), 0, atol=0)
+    for batch in ([1e308] * 3, [[0.1] * 3, [1e308] * 3]):
+        with pytest.raises(ValueError, match="couplings must be small enough for the energy"):
+            ising.ising_fisher(edges, n, batch)
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_batches_of_none(n):
+    edges, none = [(0, 1), (1, 2), (0, 2)], torch.zeros(2, 0, 3, dtype=torch.float64)
+    assert ising.ising_log_partition(edges, n, none).shape == (2, 0)
+    assert ising.ising_mean(edges, n, none).shape == (2, 0, 3)
+    assert ising.ising_fisher(edges, n, none).shape == (2, 0, 3, 3)
 
 
 def test_twenty_two_spins_on_a_ring():
@@ -117,6 +193,20 @@ def test_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr(ising, "BLOCK", 500)
     torch.testing.assert_close(ising.ising_fisher(edges, n, theta), whole, rtol=1e-14, atol=1e-15)
     assert ising.ising_fisher(edges, n, theta.float()).dtype == torch.float32
+
+
+def test_statistics_are_products_of_spins_and_nobody_else_s():
+    """Large tables are not kept, and writing to one that was handed out changes nothing."""
+    edges = [(0, 11), (3, 4), (10, 2)]
+    kept = ising._table.cache_info().currsize
+    T = ising.edge_statistics(edges, 12)
+    assert ising._table.cache_info().currsize == kept
+    states = np.arange(2**11)
+    spins = 1 - 2 * ((states[:, None] >> np.arange(12)) & 1)
+    np.testing.assert_array_equal(T, np.stack([spins[:, i] * spins[:, j] for i, j in edges], axis=1))
+    small = ising.ising_fisher([(0, 1)], 2, [0.3])
+    ising.edge_statistics([(0, 1)], 2).zero_()
+    assert torch.equal(ising.ising_fisher([(0, 1)], 2, [0.3]), small)
 
 
 def test_the_gallery_is_what_its_names_say():

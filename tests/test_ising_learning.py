@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import ising
+from lib.fisher import natural_gradient, steepest_ascent
 from lib.ising_learning import Coordinates, learn, linear_mix, sinh_coordinates, theta_coordinates
 
 K4 = ising.observer_graph("K4")
@@ -131,6 +132,34 @@ def test_coordinates_of_one_s_own():
     torch.testing.assert_close(path.couplings[-1], torch.tensor(TRUE), rtol=1e-4, atol=1e-4)
 
 
+def test_the_unchecked_solve_is_the_checked_one_and_tells_what_failed():
+    root, grad = np.random.default_rng(2).normal(size=(7, 5, 5)), np.random.default_rng(3).normal(size=(7, 5))
+    metric, grad = torch.tensor(root @ root.swapaxes(1, 2) + 0.1 * np.eye(5)), torch.tensor(grad)
+    direction, uphill = steepest_ascent(grad, metric)
+    torch.testing.assert_close(direction, natural_gradient(grad, metric))
+    assert bool(uphill.all())
+    metric[2] = -metric[2]
+    metric[5] = 0
+    assert steepest_ascent(grad, metric)[1].tolist() == [True, True, False, True, True, False, True]
+
+
+def test_coordinates_of_another_number_of_couplings():
+    with pytest.raises(ValueError, match="coordinates must take 6 couplings on cpu, but those named linear mix do not"):
+        learn(*K4, TRUE, coordinates=linear_mix(np.eye(4)))
+    one = Coordinates("sum", lambda p: p, lambda t: t.sum(dim=-1), lambda p: p)
+    with pytest.raises(ValueError, match="those named sum do not"):
+        learn(*K4, TRUE, coordinates=one)
+
+
+def test_nobody_learns_and_nothing_is_changed():
+    none = learn(*K4, torch.zeros(2, 0, 6), steps=3, coordinates=sinh_coordinates())
+    assert none.couplings.shape == (2, 0, 4, 6) and none.loss.shape == (2, 0, 4)
+    target, start = torch.full((6,), 0.4), torch.full((6,), 0.1)
+    path = learn(*K4, target, start=start, steps=3)
+    assert path.loss.dtype == torch.float32
+    assert bool((target == 0.4).all()) and bool((start == 0.1).all())
+
+
 def test_a_step_that_is_too_long_is_named():
-    with pytest.raises(ValueError, match=r"lr must be smaller or damping larger: at step \d+ fisher must be"):
+    with pytest.raises(ValueError, match=r"lr must be smaller or damping larger: at step \d+ the metric must be"):
         learn(*K4, [1.5] * 6, lr=30.0, steps=20)

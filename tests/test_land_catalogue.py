@@ -125,6 +125,7 @@ def test_a_search_interface_is_asked_for_the_window_and_the_years(items, monkeyp
 
     monkeypatch.setattr(pystac_client.Client, "search", search)
     client = pystac_client.Client(id="interface", description="Invented")
+    client.add_conforms_to("ITEM_SEARCH")
     read = load_land_cover(client, inside(), [2017, 2018], geobox=geobox())
     assert (read.maps[1].numpy() == a_map(2018)).all()
     assert asked["collections"] == [landcover.COLLECTION]
@@ -134,7 +135,7 @@ def test_a_search_interface_is_asked_for_the_window_and_the_years(items, monkeyp
 
 
 def test_a_window_in_metres_is_cut_out_pixel_by_pixel(items):
-    read = load_land_cover(items, inside(), [2017], crs=UTM, resolution=10)
+    read = load_land_cover(items, inside(), [2017], crs=UTM)  # 10 m without being told
     rows, columns = read.maps.shape[1:]
     across, _, west, _, down, north = read.transform
     assert (across, down) == (10, -10)
@@ -253,6 +254,71 @@ def test_files_that_are_gone(items, tmp_path):
         load_land_cover(tmp_path / "none.json", inside(), [2017])
 
 
+def test_files_that_are_damaged(tmp_path):
+    codes = a_map(1)
+    write_tile(tmp_path / "map.tif", codes)
+    item = item_of(tmp_path / "map.tif", 2017, codes)
+    whole = (tmp_path / "map.tif").read_bytes()
+    (tmp_path / "map.tif").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConnectionError, match="the map of 2017 could not be read; if it is online"):
+        load_land_cover(item, inside(), [2017], geobox=geobox())
+    (tmp_path / "map.tif").write_bytes(b"no picture")
+    with pytest.raises(ConnectionError, match="the file of item '48M-2017' could not be read; if it is online"):
+        load_land_cover(item, inside(), [2017], geobox=geobox())
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "float32"])
+def test_files_whose_codes_would_be_cut_or_rounded(kind, tmp_path):
+    codes = (a_map(1) + 0.4).astype(kind)
+    write_tile(tmp_path / "map.tif", codes)
+    with pytest.raises(ValueError, match=f"the file of item '48M-2017' must hold uint8 codes, got {kind}"):
+        load_land_cover(item_of(tmp_path / "map.tif", 2017, codes), inside(), [2017], geobox=geobox())
+
+
+def test_items_with_wrong_properties(items):
+    def read(year=2017, bbox=None, **properties):
+        item = items[0].clone()
+        item.properties.update(properties)
+        item.bbox = bbox or item.bbox
+        return load_land_cover(item, inside(), [year], geobox=geobox())
+
+    with pytest.raises(ValueError, match=r"item '48M-2017' has a date that is none .*yest"):
+        read(start_datetime="yesterday")
+    with pytest.raises(ValueError, match="item '48M-2017' starts in 2019 and ends in 2018"):
+        read(2019, start_datetime="2019-01-01T00:00:00Z")
+    with pytest.raises(ValueError, match="2017 missing; here in this window: none"):
+        read(start_datetime=None, end_datetime=None)
+    with pytest.raises(ValueError, match="item '48M-2017' states a coordinate system that is none, 'nonsense'"):
+        read(**{"proj:code": "nonsense"})
+    with pytest.raises(ValueError, match=r"must have a bbox of 4 or 6 numbers, got \[1, 2, 3\]"):
+        read(bbox=[1, 2, 3])
+    west, south, east, north = items[0].bbox
+    assert (read(bbox=[west, south, -5, east, north, 80]).maps[0].numpy() == a_map(2017)).all()
+
+
+@pytest.mark.parametrize(("west", "east", "found"), [(179, -179, False), (100, -179, True), (-179, 179, True)])
+def test_items_across_the_meridian_of_180_degrees(west, east, found, items):
+    items[0].bbox = [west, -10, east, 10]
+    if found:
+        assert (load_land_cover(items[:1], inside(), [2017], geobox=geobox()).maps[0].numpy() == a_map(2017)).all()
+    else:
+        with pytest.raises(ValueError, match="2017 missing; here in this window: none"):
+            load_land_cover(items[:1], inside(), [2017], geobox=geobox())
+
+
+@pytest.mark.filterwarnings("ignore::pystac_client.warnings.PystacClientWarning")
+def test_a_catalogue_of_files_opened_as_an_interface(catalogue):
+    client = pystac_client.Client.open(str(catalogue))
+    read = load_land_cover(client, inside(), [2017, 2018], geobox=geobox())
+    assert (read.maps[1].numpy() == a_map(2018)).all()
+
+
+def test_a_catalogue_with_a_missing_item(catalogue):
+    next(catalogue.parent.rglob("48M-2018.json")).unlink()
+    with pytest.raises(ConnectionError, match=r"the catalogue could not be read; if it is online.*48M-2018\.json"):
+        load_land_cover(catalogue, inside(), [2017], geobox=geobox())
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/stac/v1", "http://127.0.0.1:9/catalog.json"])
 def test_without_a_connection(address):
     """Port 9 of this machine refuses at once, as an unplugged cable would after a while."""
@@ -292,12 +358,12 @@ def test_files_of_the_planetary_computer_are_signed(monkeypatch):
 BAD = {
     "catalog_or_items": (None, 3, {}, b"x", np.ones(3), [], [3], ["x"], "nowhere.json"),
     "bbox": (None, 3, "west", (1, 2, 3), (2, 1, 1, 2), (1, 2, 2, 1), (0, 0, 1, float("nan")), (0, 0, 181, 1)),
-    "years": (None, 2017, "2017", [], [2017.0], [True], [2017, 2017], [17], [None]),
+    "years": (None, 2017, "2017", [], [[2017]], [2017.0], [True], [2017, 2017], [17], [None]),
     "collection": ("", 3, []),
     "band": ("", None, 3),
     "crs": ("", None, 3, "nowhere"),
-    "resolution": (None, 0, -10, "10", float("nan"), True, 1e6),
-    "geobox": (3, "grid", (120, 160)),
+    "resolution": (1e-9, 0, -10, "10", float("nan"), True, 1e6),
+    "geobox": (3, "grid", (120, 160), geobox(shape=(40_000, 30_000))),
     "credit": ("", None, 3),
 }
 

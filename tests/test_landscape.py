@@ -53,14 +53,6 @@ def test_tables_agree_with_each_other_and_with_the_published_numbers():
     assert landcover.SYNTHETIC.startswith("SYNTHETIC")
 
 
-def test_brief_2_the_calibration_walk():
-    walk = landcover.trajectory_speed(SIMPLEX, landcover.YEARS)
-    expected = [0.1833, 0.0729, 0.4050, 0.0988, 0.0890, 0.1172, 0.0725]
-    np.testing.assert_allclose(walk["steps"], expected, atol=5e-5)
-    assert walk["pulses"].tolist() == [False, False, True, False, False, False, False]
-    assert (np.diff(SIMPLEX[:, 2]) > 0).sum() == 6
-
-
 def test_brief_5_seed_0(maps):
     built = maps == landcover.BUILT
     share = percolation.order_parameter(built)
@@ -77,15 +69,20 @@ def test_brief_5_seed_0(maps):
     assert clusters[-1] == pytest.approx(702, abs=40)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_brief_5_other_seeds(seed):
-    """Seeds 0 to 7. Of the next four, three start at a dimension of 1.26 to 1.28: the range is typical, not certain."""
-    built = landcover.synthetic_built(seed)
-    share = percolation.order_parameter(built)
-    dimension, _ = percolation.box_dimension(percolation.frontier(built[[0, -1]]))
-    assert 0.85 <= float(share.min()) <= float(share.max()) <= 1
-    assert 1.28 <= float(dimension[0]) <= 1.36
-    assert 0.05 <= float(dimension[1] - dimension[0]) <= 0.16
+def test_brief_5_other_seeds():
+    """The brief's ranges of the dimension are typical, not certain: they hold for about five seeds in six."""
+    ends = []
+    for seed in range(16):
+        built = landcover.synthetic_built(seed)
+        share = percolation.order_parameter(built)
+        assert 0.85 <= float(share.min()) <= float(share.max()) <= 1
+        ends.append(percolation.box_dimension(percolation.frontier(built[[0, -1]]))[0])
+    start, end = torch.stack(ends).unbind(dim=1)
+    rise = end - start
+    assert (rise > 0).all()
+    for values, lowest, highest in ((start, 1.28, 1.36), (rise, 0.05, 0.16)):
+        assert ((values >= lowest) & (values <= highest)).double().mean() >= 0.75
+        assert lowest < float(values.mean()) < highest
 
 
 def test_without_disorder_the_frontier_stays_smoother():
@@ -126,6 +123,15 @@ def test_spectrum_of_the_random_fields(exponent):
     inside = (k > 0.02) & (k < 0.4)
     slope = np.polyfit(np.log(k[inside]), np.log(power[inside]), 1)[0]
     assert slope == pytest.approx(-exponent, abs=0.03)
+
+
+@pytest.mark.parametrize(("disorder", "road_weight"), [(1e6, 2.2), (0.25, 1e6), (0, 0)])
+def test_nothing_is_torn_down_or_built_at_sea_whatever_the_weights(disorder, road_weight):
+    ground = landcover.terrain(0, (40, 60))
+    built = landcover.grow_built(ground, disorder, road_weight)
+    assert not (built[:-1] & ~built[1:]).any()
+    assert not (built & ~ground.land).any()
+    assert built.sum(dim=(1, 2)).tolist() == [round(share * 2400) for share in landcover.BUILT_SHARES]
 
 
 def test_growth_takes_the_highest_free_land():
@@ -256,7 +262,7 @@ def test_flows_are_the_closest_table():
 def test_messages():
     with pytest.raises(ValueError, match=r"shape must have at least 32 rows and columns, got \(31, 64\)"):
         landcover.synthetic_landscape(shape=(31, 64))
-    with pytest.raises(ValueError, match=r"disorder must be at least 0, got -0\.1"):
+    with pytest.raises(ValueError, match=r"disorder must be from 0 to 1e6, got -0\.1"):
         landcover.synthetic_built(disorder=-0.1)
     ground = landcover.terrain(0, (40, 40))
     with pytest.raises(ValueError, match=r"shares must not fall, for nothing is torn down"):

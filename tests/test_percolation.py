@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -187,6 +188,23 @@ def test_spanning_by_flooding_from_the_top(mask, connect):
     assert bool(percolation.spans(mask, connect)) == bool(flooded[-1].any())
 
 
+@pytest.mark.parametrize("device", ["own", "scipy"])
+def test_no_maps_at_all(device, monkeypatch):
+    """A batch of none gives none, through both ways of labelling."""
+    if device == "own":
+        monkeypatch.setattr("lib.clusters._labels", numbered)
+    none = torch.zeros(0, 5, 6, dtype=torch.bool)
+    assert percolation.largest_cluster(none).shape == percolation.frontier(none).shape == none.shape
+    assert percolation.order_parameter(none).shape == percolation.spans(none).shape == (0,)
+    assert [tuple(found.shape) for found in percolation.connected_components(none)] == [(0, 5, 6), (0,)]
+
+
+def test_of_two_largest_clusters_the_first_counts():
+    mask = torch.tensor([[[1, 0, 1], [1, 0, 1]], [[1, 0, 0], [0, 1, 1]]], dtype=torch.bool)
+    expected = torch.tensor([[[1, 0, 0], [1, 0, 0]], [[0, 0, 0], [0, 1, 1]]], dtype=torch.bool)
+    assert torch.equal(percolation.largest_cluster(mask), expected)
+
+
 def test_an_empty_map_does_not_span():
     assert percolation.spans(torch.zeros(2, 3, 3, dtype=torch.bool)).tolist() == [False, False]
 
@@ -260,6 +278,8 @@ def test_a_sweep_repeats_and_standard_errors_shrink():
     first = percolation.site_percolation([0.55], 32, 400, seed=5)
     again = percolation.site_percolation([0.55], 32, 400, seed=5)
     assert torch.equal(first.order_parameter, again.order_parameter)
+    each = percolation.order_parameter(percolation.random_sites(0.55, 32, 400, seed=5)).numpy()
+    assert float(first.order_parameter_error) == pytest.approx(scipy.stats.sem(each), rel=1e-12)
     fewer = percolation.site_percolation([0.55], 32, 25, seed=5)
     assert float(fewer.order_parameter_error / first.order_parameter_error) == pytest.approx(4, rel=0.4)
 

@@ -16,8 +16,6 @@ from lib import ising, mass, regimes
 PUBLISHED_REGIMES = {"K3": (2.84, 0.325, 0.430), "K4": (9.73, 0.903, 0.601), "K5": (21.4, 0.689, 0.554)}
 # Table of section 7.6: spread of the directional alpha (at a beta that is not stated), deviation fraction.
 PUBLISHED_DEVIATIONS = {"K3": (0.226, 0.167), "K4": (0.397, 0.380)}
-# 13 topologies times 7 couplings: mean and largest |alpha of the numerical optimum - alpha of the formula|.
-PUBLISHED_ERRORS = (0.007, 0.023)
 
 EIGENVALUES = {
     "K3": [0.385021] * 2 + [1.095360],
@@ -158,9 +156,12 @@ def test_no_one_beta_gives_the_spreads_of_the_second_table():
 
 
 def test_ninety_one_configurations():
-    """The formula is the optimum itself; the paper's 0.007 is the spacing of a search."""
-    exact, coarse = [], []
-    grid = torch.arange(0, 1, 0.04, dtype=torch.float64)
+    """The formula is the optimum itself, to the precision of a search.
+
+    The paper prints errors of 0.007 on average and 0.023 at most. They are those of its search, which is not described
+    and finds 0.010 for a tree whose optimum is 0.
+    """
+    exact = []
     for name in ising.GALLERY:
         for coupling in np.linspace(0.1, 1.5, 7):
             eigs = eigenvalues(name, coupling)
@@ -171,13 +172,8 @@ def test_ninety_one_configurations():
 
             found = scipy.optimize.minimize_scalar(cost, bounds=(0, 0.9999), method="bounded", options={"xatol": 1e-9})
             exact.append(abs(found.x - alpha))
-            searched = regimes.convergence_functional(eigs, regimes.mixing_of(grid))
-            coarse.append(abs(float(grid[searched.argmin()]) - alpha))
     assert len(exact) == 91
     assert max(exact) < 1e-6
-    mean, largest = PUBLISHED_ERRORS
-    assert np.mean(coarse) == pytest.approx(mean, abs=0.002)
-    assert max(coarse) == pytest.approx(largest, abs=0.006)
 
 
 # -- learning with the metric g(c) ---------------------------------------------------------------------------------
@@ -207,12 +203,23 @@ def test_brief_12_iterations_fall_with_the_mixing(hessian, iterations):
 
 def test_brief_12_the_flow_slows_down():
     eigs = eigenvalues("K4")
-    times = regimes.quadratic_learning(eigs, MIXINGS).flow_time
-    np.testing.assert_allclose(times, [17.9, 21.0, 25.7, 32.0, 41.4, 65, 175, 1589], atol=0.5)
-    for c, time in zip(MIXINGS[:5], times[:5].tolist(), strict=True):
+    times = regimes.quadratic_learning(eigs, [*MIXINGS[:3], 0.90337, *MIXINGS[4:]]).flow_time
+    np.testing.assert_allclose(times[:5], [17.9, 21.0, 25.7, 32.1, 41.4], atol=0.051)
+    np.testing.assert_allclose(times[5:], [65, 175, 1589], atol=0.51)
+    for c, time in zip(MIXINGS[:3], times[:3].tolist(), strict=True):
         rates = (1 / (eigs * (eigs + c))).numpy()
         path = scipy.integrate.solve_ivp(lambda t, x, r=rates: -r * x, (0, time), np.ones(6), rtol=1e-10, atol=1e-14)
         assert np.abs(path.y[:, -1]).max() == pytest.approx(1e-6, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_iterations_of_ill_conditioned_metrics(dtype):
+    """kappa(g) = 1 / eps^2: the ratio of the errors of two steps rounds to 1, and ln(ratio) is -2 / kappa."""
+    eps = torch.finfo(dtype).eps
+    found = regimes.quadratic_learning(torch.tensor([eps, 1.0], dtype=dtype), 0.0)
+    assert float(found.iterations) == pytest.approx(math.log(1e6) / (2 * eps**2), rel=1e-5)
+    one = regimes.quadratic_learning(torch.tensor([0.7, 0.7], dtype=dtype), 0.3)
+    assert float(one.iterations) == 1
 
 
 def test_losses_of_a_quadratic_problem():
@@ -237,7 +244,8 @@ def test_directional_alpha(seed, beta):
     v = torch.tensor(draw.normal(size=(20, 4)))
     alphas = mass.directional_alpha(F, v, beta)
     assert (alphas >= along.min() - 1e-9).all() and (alphas <= along.max() + 1e-9).all()
-    torch.testing.assert_close(mass.directional_alpha(F, -7 * v, beta), alphas)
+    for length in (-7, 1e-200, 1e200):
+        torch.testing.assert_close(mass.directional_alpha(F, length * v, beta), alphas)
     assert float(mass.alpha_spread(eigs, beta)) == pytest.approx(float(along.max() - along.min()), abs=1e-9)
 
 

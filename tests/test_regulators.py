@@ -56,8 +56,31 @@ def test_entropy_is_concave_in_the_policy(seed, share):
 
 
 def test_outcomes_are_only_told_apart():
-    renamed = [[100 + 7 * z for z in row] for row in PSI]
-    assert optimal_regulators(renamed, P) == optimal_regulators(PSI, P)
+    for far in (100, 10**9):
+        renamed = [[far + 7 * z for z in row] for row in PSI]
+        assert optimal_regulators(renamed, P) == optimal_regulators(PSI, P)
+
+
+def test_single_precision_is_enough():
+    draw = torch.Generator().manual_seed(0)
+    policy = torch.softmax(torch.randn(50, 5, 4, generator=draw), dim=-1)
+    assert policy.dtype == torch.float32
+    p_s = torch.softmax(torch.randn(5, generator=draw), dim=-1)
+    found = outcome_entropy(PSI, p_s, policy)
+    torch.testing.assert_close(
+        found.double(),
+        outcome_entropy(
+            PSI, (p_s.double() / p_s.double().sum()), policy.double() / policy.double().sum(-1, keepdim=True)
+        ),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    assert optimal_regulators(PSI, p_s)[0] <= float(found.min())
+
+
+def test_one_disturbance_one_response():
+    entropy, policies = optimal_regulators([[5]], [1.0])
+    assert (str(entropy), policies) == ("0.0", [(0,)])
 
 
 def test_too_many_policies_are_refused():

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from lib.hypergraph import boundary
 from lib.running_hypergraph import run_hypergraph
-from lib.running_observer import boundary_features, compare_predictors, learn_boundary, poisson_surprise
+from lib.running_observer import (
+    FALLS,
+    STEP_SIZES,
+    WINDOWS,
+    boundary_features,
+    compare_predictors,
+    learn_boundary,
+    poisson_surprise,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +42,8 @@ def test_the_world_stays_bounded_and_never_settles(run):
 @settings(max_examples=25, deadline=None)
 def test_edges_are_counted(seed, steps, mixing):
     run = run_hypergraph(steps, seed, start=20, ceiling=60, mixing=mixing)
-    longer = run_hypergraph(steps, seed, start=20, ceiling=60, mixing=mixing)
-    assert torch.equal(run.edges, longer.edges) and torch.equal(run.events, longer.events)
+    again = run_hypergraph(steps, seed, start=20, ceiling=60, mixing=mixing)
+    assert torch.equal(run.edges, again.edges) and torch.equal(run.events, again.events)
     assert (run.events <= run.crossing).all() and (run.crossing + run.within <= run.size).all()
     assert run.size[0] == 20 and run.crossing[0] == 2
     births = torch.bincount(run.step, minlength=steps).double()
@@ -143,19 +151,56 @@ def test_the_predictor_finds_the_likeliest_weights(run):
 
 def test_who_is_least_surprised(comparison):
     order = dict(zip(comparison.names, comparison.mean.tolist(), strict=True))
-    assert comparison.surprise.shape == (7, 6, 2000)
+    assert comparison.surprise.shape == (8, 6, 2000)
     assert min(order, key=order.get) == "true rate"
     for worse, least, most in (
         ("no memory", 0.4, 0.7),
         ("boundary only", 0.1, 0.3),
         ("plain gradient, standardised", 0.1, 0.3),
-        ("plain gradient", 0.01, 0.06),
     ):
         gap, error = comparison.gap(worse, "natural gradient")
         assert least < gap < most and gap > 2 * error
-    # Smoothing the counts, which learns nothing, does as well.
+    # A plain gradient whose step size is tuned as finely does as well, and smoothing, which learns nothing, nearly.
+    gap, error = comparison.gap("plain gradient", "natural gradient")
+    assert abs(gap) < 2 * error < 0.02
     assert abs(comparison.gap("smoothed counts", "natural gradient")[0]) < 0.02
+    # The natural gradient does not mind the coordinates.
+    assert abs(comparison.gap("natural gradient, standardised", "natural gradient")[0]) < 0.01
     assert bool(comparison.surprise.isfinite().all())
+
+
+def test_chosen_step_sizes_lie_inside_the_range_tried(comparison):
+    """A best value at the end of the range would say that better ones lie outside."""
+    for size, fall in comparison.step_sizes:
+        assert min(STEP_SIZES) < size < max(STEP_SIZES) and fall in FALLS
+    assert min(WINDOWS) < comparison.window < max(WINDOWS)
+
+
+def test_runs_too_short_to_standardise():
+    """One step has no spread; two may have the same features."""
+    for steps in (1, 2):
+        compared = compare_predictors(steps, seeds=(1, 2))
+        assert compared.surprise.shape == (8, 2, steps) and bool(compared.surprise.isfinite().all())
+
+
+def test_dependent_features_are_named():
+    """The identity that F starts with is forgotten; what is left is singular."""
+    features, events = torch.ones(8000, 2, dtype=torch.float64), torch.full((8000,), 5.0, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"features must be linearly independent, but F is singular at step \d+"):
+        learn_boundary(features, events)
+
+
+def test_probabilities_of_birth_and_death_together():
+    assert len(run_hypergraph(3, growth=0.9, death=0.1, storm_death=0.1).size) == 3
+    for name in ("death", "storm_death"):
+        with pytest.raises(ValueError, match=f"^{name} and growth = 0.9 must be at most 1 together, got 0.2"):
+            run_hypergraph(3, growth=0.9, **{"death": 0.05, "storm_death": 0.05, name: 0.2})
+
+
+def test_a_hypergraph_may_die_out():
+    run = run_hypergraph(60, seed=2, start=3, ceiling=3, death=0.8)
+    assert run.size[-1] == 0 and len(run.edges) == 0 and run.events[-1] == run.rate[-1] == 0
+    assert bool(boundary_features(run).isfinite().all())
 
 
 def test_seeds_must_differ():

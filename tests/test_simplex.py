@@ -11,24 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import fisher, simplex
+from lib.land_tables import SIMPLEX_TABLE, YEARS
 from lib.live.program import pack, record, replay
 
 D = torch.float64
-YEARS = list(range(2017, 2025))
-# Synthetic shares of land, calibrated to the published facts: commons, agrarian, capital.
-TABLE = torch.tensor(
-    [
-        [19.50, 47.50, 33.00],
-        [12.80, 52.00, 35.20],
-        [12.55, 55.45, 32.00],
-        [25.60, 38.00, 36.40],
-        [22.50, 36.60, 40.90],
-        [18.90, 38.50, 42.60],
-        [21.50, 33.00, 45.50],
-        [18.60, 34.30, 47.10],
-    ],
-    dtype=D,
-)
+TABLE = torch.tensor(SIMPLEX_TABLE, dtype=D)  # commons, agrarian, capital in percent of land
 CORNERS = ["commons", "agrarian", "capital"]
 SHARES = simplex.to_simplex(TABLE, CORNERS, dict(zip(CORNERS, CORNERS)))
 distributions = st.integers(2, 8).flatmap(
@@ -76,9 +63,11 @@ def test_walks_in_a_batch_and_odd_walks():
     one_step = simplex.trajectory_speed([[0.5, 0.5], [1.0, 0]], [0, 1])
     assert float(one_step["sinuosity"]) == 1
     assert not one_step["pulses"].any()
-    # Along a geodesic nothing is lost.
+    # Along a geodesic nothing is lost, and no year stands out but by rounding.
     path = fisher.fisher_rao_geodesic([0.2, 0.5, 0.3], [0.7, 0.1, 0.2], torch.linspace(0, 1, 9, dtype=D))
-    assert float(simplex.trajectory_speed(path, range(9))["sinuosity"]) == pytest.approx(1, abs=1e-12)
+    even = simplex.trajectory_speed(path, range(9))
+    assert float(even["sinuosity"]) == pytest.approx(1, abs=1e-12)
+    assert not even["pulses"].any()
 
 
 def test_grouping():
@@ -121,6 +110,19 @@ def test_entropies(values):
     assert float(simplex.renyi_entropy(p, 2.0)) == float(found[6])
 
 
+def test_one_class_has_no_entropy():
+    assert str(float(simplex.shannon_entropy([1.0, 0.0]))) == "0.0"
+    assert simplex.renyi_entropy([1.0, 0.0], [0.0, 0.5, 1.0, 100.0]).tolist() == [0, 0, 0, 0]
+
+
+def test_entropies_slope_finitely_where_a_class_is_missing():
+    p = torch.tensor([0.0, 0.25, 0.75], dtype=D, requires_grad=True)
+    (slope,) = torch.autograd.grad(simplex.shannon_entropy(p), p)
+    torch.testing.assert_close(slope, torch.tensor([0, -math.log(0.25) - 1, -math.log(0.75) - 1], dtype=D))
+    (slope,) = torch.autograd.grad(simplex.renyi_entropy(p, [0.0, 0.5, 1.0, 2.0]).sum(), p)
+    assert slope.isfinite().all()
+
+
 def test_divergence_of_each_year_from_the_last():
     expected = scipy.stats.entropy(SHARES[1:].numpy(), SHARES[:-1].numpy(), axis=-1)
     np.testing.assert_allclose(simplex.step_divergence(SHARES), expected, rtol=1e-10)
@@ -158,6 +160,13 @@ def test_exact_trend_by_brute_force(order):
     found = float(simplex.mann_kendall([float(x) for x in order], exact=True).p)
     assert found == pytest.approx(brute_force_p(order), rel=1e-12)
     assert found == pytest.approx(scipy.stats.kendalltau(range(6), order, method="exact").pvalue, rel=1e-12)
+
+
+def test_exact_trend_of_a_long_series():
+    """A hundred values: 4950 inversions, counted in exact whole numbers."""
+    x = np.random.default_rng(0).normal(size=100) + np.arange(100) / 60
+    found = float(simplex.mann_kendall(x, exact=True).p)
+    assert found == pytest.approx(scipy.stats.kendalltau(range(100), x, method="exact").pvalue, rel=1e-10)
 
 
 def test_trends_in_a_batch():
@@ -211,8 +220,13 @@ def test_gradients():
         (lambda: simplex.to_simplex([0.5, -0.5], ["a", "b"], {"a": "x"}), "fractions must be at least 0, got -0.5"),
         (lambda: simplex.to_simplex([0.5, 0.5], ["a", "b"], {"c": "x"}), r"grouping must name classes among.*got 'c'"),
         (lambda: simplex.to_simplex([0.5, 0.5], ["a", "b"], {"a": "x"}, ["y"]), "grouping must name corners.*'x'"),
+        (lambda: simplex.to_simplex([0.5, 0.5], ["a", "b"], {"a": ["x"]}), "grouping must map classes to names of cor"),
         (lambda: simplex.to_simplex([0.5, 0.5], ["a", "a"], {"a": "x"}), "classes must be a list of different labels"),
         (lambda: simplex.to_simplex([0.0, 0.5], ["a", "b"], {"a": "x"}), "fractions must leave a share above 0"),
+        (
+            lambda: simplex.to_simplex([1e308, 1e308], ["a", "b"], {"a": "x", "b": "y"}),
+            "fractions must have a sum within",
+        ),
         (lambda: simplex.trajectory_speed(SHARES, YEARS[:5]), r"years must have shape \(8,\)"),
         (lambda: simplex.trajectory_speed(SHARES, [2017] * 8), "years must rise.*got 0"),
         (lambda: simplex.trajectory_speed(SHARES[:1], [2017]), "P must hold at least two distributions"),

@@ -9,9 +9,11 @@ from lib import fisher
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, Call
 
 MODULES = (
+    "absorption",
     "category_maps",
     "fisher",
     "fisher_rao",
+    "fisher_rao_normal",
     "markov",
     "simplex",
     "transition_statistics",
@@ -54,6 +56,7 @@ KINDS |= {
     "tally": (*BAD, [], 1.0, np.ones(3), np.ones((2, 3)), [[-1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]]),
     "tallies": (*BAD, [], 1.0, np.ones((2, 2)), np.ones((1, 2, 2)), np.zeros((2, 2, 2)), -np.ones((2, 2, 2))),
     "empty row": ("drop", None, 1, True),
+    "floating tensor or none": ("cpu", 3, [1.0], torch.tensor([1])),
     "at least two": (1.5, "3", None, True, math.nan, [2], 1, 0, -1),
 }
 
@@ -78,16 +81,17 @@ CALLS = [
     Call("fisher_rao.fisher_rao_distance", PAIR),
     Call("fisher_rao.fisher_rao_geodesic", {**PAIR, "t": ("position", 0.5)}),
     Call("fisher_rao.bernoulli_distance", {"a": ("probability", 0.3), "b": ("probability", 0.7)}),
-    Call("fisher_rao.normal_distance", NORMALS),
-    Call("fisher_rao.normal_geodesic", {**NORMALS, "t": ("position", 0.5)}),
+    Call("fisher_rao_normal.normal_distance", NORMALS),
+    Call("fisher_rao_normal.normal_geodesic", {**NORMALS, "t": ("position", 0.5)}),
     Call("fisher_rao.categorical_metric", {"p": ("inner distribution", HALF)}),
-    Call("fisher_rao.normal_metric", {"p": ("normal", NORMAL)}),
+    Call("fisher_rao_normal.normal_metric", {"p": ("normal", NORMAL)}),
     Call(
         "fisher_rao.curve_length",
         {
             "curve": ("function", lambda t: torch.stack([t, 1 + t], dim=-1)),
             "metric": ("function", fisher.normal_metric),
             "panels": ("number", 2),
+            "like": ("floating tensor or none", None),
         },
     ),
     Call(
@@ -147,10 +151,10 @@ CALLS = [
     Call("transition_statistics.transition_errors", {"C": ("tally", EYE)}),
     Call("transition_statistics.g_test", {"counts": ("tallies", [EYE, EYE])}),
     Call("transition_statistics.frobenius_distances", {"counts": ("tallies", [EYE, EYE])}),
-    Call("markov.absorbing_times", TIMES),
-    Call("markov.absorption_probabilities", TIMES),
+    Call("absorption.absorbing_times", TIMES),
+    Call("absorption.absorption_probabilities", TIMES),
     Call(
-        "markov.simulate_absorption",
+        "absorption.simulate_absorption",
         {
             **TIMES,
             "start": ("first state", 0),

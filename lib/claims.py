@@ -204,8 +204,9 @@ def judge(claim, measured, stated=None, note=""):
         Our value; None when nothing could be measured; a text only where the paper gives no number.
     stated : str, optional
         The author's verdict. Without it the numbers decide: all within tolerance is *reproduced* (*reconstructed* for a
-        reconstructed object), some is *partly*, none is *contradicted*. The author may soften *reproduced* or
-        *contradicted* to *partly* with a note that says why, or harden *partly* to *contradicted*; nothing else.
+        reconstructed or calibrated object), some is *partly*, none is *contradicted*. The author may soften
+        *reproduced* or *contradicted* to *partly* with a note that says why, or harden *partly* to *contradicted*;
+        nothing else.
     note : str
         The author's reason.
 
@@ -235,7 +236,7 @@ def judge(claim, measured, stated=None, note=""):
     if stated is not None and stated not in VERDICTS:
         raise ValueError(f"{name}: verdict is {stated!r}; allowed: {', '.join(VERDICTS)}")
     reason = note.strip() or claim.note
-    held = RECONSTRUCTED if claim.kind == "reconstructed" else REPRODUCED
+    held = REPRODUCED if claim.kind in ("paper", "cited") else RECONSTRUCTED
     if measured is None or claim.scale == "out of reach":
         if claim.scale == "build":
             raise ValueError(f"{name}: measured is None; allowed: a value, as the scale is 'build'")
@@ -245,7 +246,7 @@ def judge(claim, measured, stated=None, note=""):
         needs_reason = {OUT_OF_REACH}
     elif claim.value is None:
         _check_free(name, measured)
-        default = RECONSTRUCTED if claim.kind == "reconstructed" else None
+        default = None if held == REPRODUCED else RECONSTRUCTED
         allowed, needs_reason = {held, PARTLY, CONTRADICTED}, {PARTLY}
     else:
         share = agreement(claim, measured)

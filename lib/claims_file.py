@@ -9,7 +9,7 @@ A file is a list of claims::
       unit: per year           # optional
       tolerance: {rel: 1e-6}   # or {abs: 0.01}; needed for numbers
       scale: build             # build (default), gpu (measured elsewhere, see results/), or out of reach
-      kind: paper              # paper (default), cited (from a cited source), or reconstructed
+      kind: paper              # paper (default), cited (from a cited source), reconstructed, or calibrated
       note: ""                 # optional
 """
 
@@ -25,7 +25,7 @@ from lib.results import shipped
 __all__ = ["Claim", "load"]
 
 SCALES = ("build", "gpu", "out of reach")
-KINDS = ("paper", "cited", "reconstructed")
+KINDS = ("paper", "cited", "reconstructed", "calibrated")
 REQUIRED = ("id", "statement", "where", "value")
 OPTIONAL = ("unit", "tolerance", "scale", "kind", "note")
 
@@ -48,8 +48,9 @@ class Claim:
         ``("abs", size)`` or ``("rel", size)``.
     scale : {"build", "gpu", "out of reach"}
         Where the claim can be tested.
-    kind : {"paper", "cited", "reconstructed"}
-        Whether the number is the paper's own, from a cited source, or about an object that had to be reconstructed.
+    kind : {"paper", "cited", "reconstructed", "calibrated"}
+        Whether the number is the paper's own, from a cited source, about an object that had to be reconstructed, or the
+        paper's own while the object it is measured on here was fitted to it.
     note : str
         What else a reader should know.
     """

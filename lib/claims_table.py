@@ -20,7 +20,12 @@ __all__ = [
 
 MARKS = {"reproduced": "✓", "partly": "◐", "contradicted": "✗", "out of reach here": "⋯", "reconstructed": "≈"}
 DIAMOND = '<span class="claim-paper" style="color:#CC79A7" aria-hidden="true">◆</span> '
-ORIGINS = {"paper": "", "cited": "from a cited source", "reconstructed": "our expectation"}
+ORIGINS = {
+    "paper": "",
+    "cited": "from a cited source",
+    "reconstructed": "our expectation",
+    "calibrated": "published; ours was fitted to it",
+}
 SMALL = '<br><small class="claim-note">{}</small>'
 PENDING = "not checked yet"
 HEADINGS = ("Claim", "Where", "Paper", "Ours", "Tolerance", "Verdict")

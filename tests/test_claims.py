@@ -150,7 +150,7 @@ CLAIM = "- id: a\n  statement: b\n  where: c\n"
         (CLAIM + "  value: 1\n  tolerance: {abs: 1, abs: 2}\n", r"is not YAML \(field 'abs' is written twice"),
         (CLAIM + "  value: 0\n  tolerance: {rel: 0.1}\n", r"because a relative tolerance of the value 0 is 0"),
         (CLAIM + "  value: null\n  scale: laptop\n", r"field 'scale' is 'laptop'; allowed: build, gpu, out of reach"),
-        (CLAIM + "  value: null\n  kind: rumour\n", r"field 'kind' is 'rumour'; allowed: paper, cited, reconstructed"),
+        (CLAIM + "  value: null\n  kind: rumour\n", r"allowed: paper, cited, reconstructed, calibrated"),
         (CLAIM + "  value: null\n  unit: 3\n", r"field 'unit' is 3; allowed: a text"),
         (CLAIM + "  value: null\n" + CLAIM + "  value: null\n", r"claim 'a': field 'id' is used twice"),
     ],
@@ -190,6 +190,8 @@ LIST = Claim("demo", "x", "s", "w", (1.0, 2.0, 4.0), tolerance=("rel", 0.25))
         (LIST, (9.0, 9.0, 9.0), CONTRADICTED),
         (replace(NUMBER, kind="reconstructed"), 2.1, RECONSTRUCTED),
         (replace(NUMBER, kind="reconstructed"), 3.0, CONTRADICTED),
+        (replace(NUMBER, kind="calibrated"), 2.1, RECONSTRUCTED),
+        (replace(NUMBER, kind="calibrated"), 3.0, CONTRADICTED),
         (replace(NUMBER, value=True, tolerance=None), True, REPRODUCED),
         (replace(NUMBER, value=True, tolerance=None), False, CONTRADICTED),
         (replace(NUMBER, value=None, tolerance=None, kind="reconstructed"), "in its spirit", RECONSTRUCTED),
@@ -267,7 +269,7 @@ def test_a_verdict_the_numbers_contradict_is_refused(claim, measured, stated, no
 FREE = replace(NUMBER, value=None, tolerance=None)
 
 
-@pytest.mark.parametrize("kind", ["paper", "reconstructed"])
+@pytest.mark.parametrize("kind", ["paper", "reconstructed", "calibrated"])
 @pytest.mark.parametrize(
     "measured", [math.nan, (1.0, math.nan), (), ((1.0,),), "", " ", True, False, {}, {"a": 1.0}, 1j, ("a", "b")]
 )

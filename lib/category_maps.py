@@ -166,6 +166,10 @@ def relabel_at_random(maps, error: float, codes: Sequence[int], generator: torch
         If maps are not integers, error lies outside [0, 1], or codes repeat, leave their range or do not fit the type
         of the maps.
 
+    Notes
+    -----
+    Needs some 13 bytes for a pixel beside the maps: cut a very large frame into pieces.
+
     Examples
     --------
     >>> relabel_at_random([5, 5, 5], 0.0, [5, 7], torch.Generator().manual_seed(0)).tolist()

@@ -165,6 +165,8 @@ def grow_built(ground: Terrain, disorder=0.25, road_weight=2.2, shares: Sequence
     Returns
     -------
     Tensor of bool, (years, H, W)
+        Pixels whose potential equals the last one's are built on, too: a few of them where a terrain in single
+        precision meets a very large weight.
 
     Raises
     ------
@@ -186,8 +188,8 @@ def grow_built(ground: Terrain, disorder=0.25, road_weight=2.2, shares: Sequence
     built, years = torch.zeros_like(ground.land), []
     for year, share in enumerate(shares):
         value = potential + disorder * (year / LAST_YEAR) * ground.disorder
-        # Beyond any potential: what stands comes first, the sea last.
-        value = torch.where(built, 1e300, torch.where(ground.land, value, -1e300))
+        # Beyond any potential, also in single precision: what stands comes first, the sea last.
+        value = torch.where(built, 1e30, torch.where(ground.land, value, -1e30))
         lowest = torch.kthvalue(value.flatten(), pixels - round(share * pixels) + 1).values
         built = value >= lowest
         years.append(built)

@@ -89,6 +89,7 @@ def to_simplex(
     grouped = fractions @ member
     total = grouped.sum(dim=-1, keepdim=True)
     checks.require(total > 0, "fractions must leave a share above 0 in the classes of the grouping", total)
+    checks.require(total.isfinite(), "fractions must have a sum within the range of their type", total)
     return grouped / total
 
 
@@ -207,7 +208,7 @@ def shannon_entropy(p) -> Tensor:
     """
     (p,) = distributions(p=p)
     present = torch.where(p > 0, p, 1.0)  # 1 ln 1 = 0; xlogy has the gradient NaN at 0
-    return -(present * present.log()).sum(dim=-1)
+    return 0 - (present * present.log()).sum(dim=-1)  # 0, not -0, for a single class
 
 
 def renyi_entropy(p, alpha) -> Tensor:

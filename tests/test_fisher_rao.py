@@ -241,6 +241,15 @@ def test_faces_and_corners():
     assert float(fisher.fisher_rao_distance([1.0], [1.0])) == 0
 
 
+def test_divergence_of_nearly_equal_distributions_is_not_negative():
+    p, _, _ = simplex_points(4, 5, pairs=1000)
+    q = p * (1 + 1e-9 * (uniforms(5, 1000, 5) - 0.5))
+    q = q / q.sum(dim=-1, keepdim=True)
+    found = fisher.kullback_leibler(p, q)
+    assert found.min() >= 0
+    torch.testing.assert_close(found, fisher.fisher_rao_distance(p, q) ** 2 / 2, rtol=0, atol=2e-15)
+
+
 def test_classes_without_probability_have_finite_gradients():
     """A softmax that underflows must not turn a whole training step into NaN."""
     x, y = (torch.tensor(p, dtype=D, requires_grad=True) for p in ([0.0, 0.4, 0.6], [0.0, 0.5, 0.5]))

@@ -195,6 +195,20 @@ def test_blocks_change_nothing(monkeypatch):
     assert ising.ising_fisher(edges, n, theta.float()).dtype == torch.float32
 
 
+def test_statistics_are_products_of_spins_and_nobody_else_s():
+    """Large tables are not kept, and writing to one that was handed out changes nothing."""
+    edges = [(0, 11), (3, 4), (10, 2)]
+    kept = ising._table.cache_info().currsize
+    T = ising.edge_statistics(edges, 12)
+    assert ising._table.cache_info().currsize == kept
+    states = np.arange(2**11)
+    spins = 1 - 2 * ((states[:, None] >> np.arange(12)) & 1)
+    np.testing.assert_array_equal(T, np.stack([spins[:, i] * spins[:, j] for i, j in edges], axis=1))
+    small = ising.ising_fisher([(0, 1)], 2, [0.3])
+    ising.edge_statistics([(0, 1)], 2).zero_()
+    assert torch.equal(ising.ising_fisher([(0, 1)], 2, [0.3]), small)
+
+
 def test_the_gallery_is_what_its_names_say():
     same = {
         "path": nx.path_graph(6),

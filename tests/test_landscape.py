@@ -1,5 +1,7 @@
 """Synthetic landscapes: the brief's numbers, both calibration tables, and what must never happen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -125,13 +127,19 @@ def test_spectrum_of_the_random_fields(exponent):
     assert slope == pytest.approx(-exponent, abs=0.03)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("disorder", "road_weight"), [(1e6, 2.2), (0.25, 1e6), (0, 0)])
-def test_nothing_is_torn_down_or_built_at_sea_whatever_the_weights(disorder, road_weight):
+def test_nothing_is_torn_down_or_built_at_sea_whatever_the_weights(disorder, road_weight, dtype):
     ground = landcover.terrain(0, (40, 60))
-    built = landcover.grow_built(ground, disorder, road_weight)
+    fields = {name: getattr(ground, name).to(dtype) for name in ("road", "core", "rough", "disorder")}
+    weights = torch.tensor([disorder, road_weight], dtype=dtype)
+    built = landcover.grow_built(dataclasses.replace(ground, **fields), *weights)
     assert not (built[:-1] & ~built[1:]).any()
     assert not (built & ~ground.land).any()
-    assert built.sum(dim=(1, 2)).tolist() == [round(share * 2400) for share in landcover.BUILT_SHARES]
+    wanted = torch.tensor([round(share * 2400) for share in landcover.BUILT_SHARES])
+    assert (built.sum(dim=(1, 2)) >= wanted).all()
+    if dtype == torch.float64:  # without ties
+        assert torch.equal(built.sum(dim=(1, 2)), wanted)
 
 
 def test_growth_takes_the_highest_free_land():

@@ -110,6 +110,11 @@ def test_entropies(values):
     assert float(simplex.renyi_entropy(p, 2.0)) == float(found[6])
 
 
+def test_one_class_has_no_entropy():
+    assert str(float(simplex.shannon_entropy([1.0, 0.0]))) == "0.0"
+    assert simplex.renyi_entropy([1.0, 0.0], [0.0, 0.5, 1.0, 100.0]).tolist() == [0, 0, 0, 0]
+
+
 def test_entropies_slope_finitely_where_a_class_is_missing():
     p = torch.tensor([0.0, 0.25, 0.75], dtype=D, requires_grad=True)
     (slope,) = torch.autograd.grad(simplex.shannon_entropy(p), p)
@@ -218,6 +223,10 @@ def test_gradients():
         (lambda: simplex.to_simplex([0.5, 0.5], ["a", "b"], {"a": ["x"]}), "grouping must map classes to names of cor"),
         (lambda: simplex.to_simplex([0.5, 0.5], ["a", "a"], {"a": "x"}), "classes must be a list of different labels"),
         (lambda: simplex.to_simplex([0.0, 0.5], ["a", "b"], {"a": "x"}), "fractions must leave a share above 0"),
+        (
+            lambda: simplex.to_simplex([1e308, 1e308], ["a", "b"], {"a": "x", "b": "y"}),
+            "fractions must have a sum within",
+        ),
         (lambda: simplex.trajectory_speed(SHARES, YEARS[:5]), r"years must have shape \(8,\)"),
         (lambda: simplex.trajectory_speed(SHARES, [2017] * 8), "years must rise.*got 0"),
         (lambda: simplex.trajectory_speed(SHARES[:1], [2017]), "P must hold at least two distributions"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib import checks, graphs
+from lib.neighbours import edge_sum
 
 __all__ = ["Average", "average", "check_strength", "site_dimensions", "stochastic_matrix", "tree_mean"]
 
@@ -80,7 +81,7 @@ def _graph_mean(name: str, graph, states: str, x: Tensor) -> Average:
     checks.require(graph.weight >= 0, f"{name} must have weights of at least 0", graph.weight)
     checks.require(graph.total > 0, f"{name} must give every site a neighbour")
     total = graph.total.to(x.dtype)
-    return lambda values: graphs.edge_sum(graph, values) / total
+    return lambda values: edge_sum(graph, values) / total
 
 
 def _matrix_mean(name: str, matrix, states: str, x: Tensor) -> tuple[Average, torch.Size]:

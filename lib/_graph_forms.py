@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def read_colors(colors, nodes: list) -> Tensor:
             f"colors must be {len(nodes)} numbers or texts, one for each site, got {checks.describe(colors)}"
         )
     for colour in colors:
-        if not isinstance(colour, (int, float, str)) or (isinstance(colour, float) and math.isnan(colour)):
+        if not isinstance(colour, (Real, str)) or colour != colour:  # NaN differs from itself
             raise ValueError(f"colors must be numbers or texts, got {checks.describe(colour)} among them")
     number = {}
     return torch.tensor([number.setdefault(colour, len(number)) for colour in colors])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lib import checks
 
-__all__ = ["canonical", "read_labels"]
+__all__ = ["canonical", "read_labels", "read_partition"]
 
 
 def read_labels(labels, size: int | None = None, name: str = "labels") -> Tensor:
@@ -24,6 +24,14 @@ def read_labels(labels, size: int | None = None, name: str = "labels") -> Tensor
         raise ValueError(f"{name} must have one entry for each of the {size} sites, got shape {tuple(read.shape)}")
     checks.require(read >= 0, f"{name} must be at least 0", read)
     return read.to(torch.int64)
+
+
+def read_partition(labels, size: int | None = None) -> Tensor:
+    """Labels of one partition as an int64 tensor (n,)."""
+    read = read_labels(labels, size)
+    if read.dim() != 1:
+        raise ValueError(f"labels must be one partition of shape (n,), got shape {tuple(read.shape)}")
+    return read
 
 
 def canonical(labels: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ def locked_share(a: float, p: Callable[[float], float], scale: float, support: f
     """
     end = math.pi / 2 if a <= support else math.asin(support / a)
     # Where p falls, in units of u: without these a narrow peak could be missed.
-    falls = [math.asin(k * scale / a) for k in (0.5, 2, 8, 64) if k * scale < a * math.sin(end)] if a > 0 else []
+    reach = 2 * a * math.sin(end) / scale
+    falls = [math.asin(0.5 * scale / a * 4**k) for k in range(math.ceil(math.log(reach, 4)))] if reach > 1 else []
 
     def integrand(u: float) -> float:
         return math.cos(u) ** 2 * p(a * math.sin(u))

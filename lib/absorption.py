@@ -5,7 +5,7 @@ stay in a state is taken as what the other entries of its row leave of 1: roundi
 not decide about the time.
 
 Many small chains in float64 on a CPU are solved in compiled loops where numba is installed, by an elimination without
-subtractions (:mod:`lib._markov_numba`); everything else is plain torch, with the same meaning.
+subtractions (``lib._markov_numba``); everything else is plain torch, with the same meaning.
 
 Source: J. G. Kemeny and J. L. Snell, *Finite Markov chains* (1960), chapter III.
 """

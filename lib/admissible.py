@@ -54,7 +54,7 @@ def admissible_field(graph: graphs.Graph, rates, internal: Field, coupling: Fiel
     Returns
     -------
     callable
-        From states (..., n) to their rates of change (..., n).
+        From states (..., n), in the type of the rates, to their rates of change (..., n).
 
     Raises
     ------
@@ -80,6 +80,9 @@ def admissible_field(graph: graphs.Graph, rates, internal: Field, coupling: Fiel
     strength = strength[..., None]
 
     def field(x: Tensor) -> Tensor:
+        if x.dtype != rates.dtype or x.shape[-1:] != (graph.size,):
+            wanted = f"a {rates.dtype} tensor of shape (..., {graph.size})"
+            raise ValueError(f"states of this field must be {wanted}, like its rates, got {checks.describe(x)}")
         pull = weight * coupling(x[..., graph.source] - x[..., graph.target])
         total = torch.zeros_like(x).index_add(-1, graph.target, pull)
         return rates * internal(x) + strength * total
@@ -173,10 +176,7 @@ def invariance_defect(F: Field, labels, samples: int = 32, seed: int = 0) -> Ten
     >>> float(invariance_defect(lambda x: x.flip(-1), [0, 1, 0]))
     0.0
     """
-    labels = _partition.read_labels(labels)
-    if labels.dim() != 1:
-        raise ValueError(f"labels must be one partition of shape (n,), got shape {tuple(labels.shape)}")
-    labels = _partition.canonical(labels).cpu()
+    labels = _partition.canonical(_partition.read_partition(labels)).cpu()
     samples = checks.integer("samples", samples, lowest=1)
     generator = torch.Generator().manual_seed(checks.integer("seed", seed, lowest=0, highest=2**63 - 1))
     values = torch.randn(samples, int(labels.max()) + 1, generator=generator, dtype=torch.float64)

@@ -4,7 +4,8 @@ A map F acts on the states of all sites, (..., n); at each tick some sites take 
 keep theirs. All sites of a tick read the state before it (Jacobi). A schedule that names one site per tick gives exact
 single-site updates in any order; 0, 1, ..., n - 1 again and again is the Gauss-Seidel order.
 
-This module brings together the clocks (:mod:`lib.clocks`) and what is known of contractions (:mod:`lib.contraction`).
+This module passes on the clocks (:mod:`lib.clocks`), what is known of contractions (:mod:`lib.contraction`), and the
+worst that stale reads can do (:mod:`lib.stale_reads`).
 
 Sources: D. Chazan and W. Miranker, Linear Algebra Appl. 2 (1969) 199; G. Baudet, J. ACM 25 (1978) 226; D. Bertsekas and
 J. Tsitsiklis, Parallel and Distributed Computation (1989), chapter 6.
@@ -32,10 +33,9 @@ from lib.contraction import (
     affine_fixed_point,
     contraction_bound,
     contraction_constant,
-    stale_read_adversary,
     synchronous_fixed_point,
 )
-from lib.stale_reads import GraphMap, checked_map
+from lib.stale_reads import GraphMap, checked_map, stale_read_adversary
 
 __all__ = [
     "GraphMap",
@@ -198,7 +198,8 @@ def async_iterate(
     checks.choice("clock", clock, ("bernoulli", "poisson"))
     x, rates, target, weights = _check_start(x0, rates, target, weights)
     poisson = clock == "poisson"
-    rates, batch = clocks.check_rates(rates, tuple(x.shape[:-1]), generator, highest=None if poisson else 1)
+    rates, batch = clocks.check_rates(rates, (), generator, highest=None if poisson else 1)
+    batch = checks.batch(x0=x.shape[:-1], rates=batch)
     steps = checks.integer("steps", steps, lowest=0)
     bounds = _check_bounds(delays, x)
     x = x.expand(*batch, -1)

@@ -250,17 +250,25 @@ def epoch_step(seen: Tensor, done: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
 
 
 def bernoulli_mask(rates: Tensor, batch: torch.Size, generator: torch.Generator) -> Tensor:
+    """Who updates at one tick, for every replica."""
     drawn = torch.rand(*batch, rates.shape[-1], generator=generator, dtype=rates.dtype, device=rates.device)
     return drawn < rates
 
 
 def poisson_event(rates: Tensor, batch: torch.Size, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Waiting time until the next event of the lattice and its site, one per replica."""
-    waiting, which = torch.rand(2, *batch, generator=generator, dtype=rates.dtype, device=rates.device)
-    cumulative = rates.cumsum(dim=-1).expand(*batch, -1).contiguous()
+    # In float32 the slowest of many clocks would be lost in the sum of all, and never be drawn.
+    wide = torch.float32 if rates.device.type == "mps" else torch.float64
+    waiting, which = torch.rand(2, *batch, generator=generator, dtype=wide, device=rates.device)
+    cumulative = rates.to(wide).cumsum(dim=-1)
     total = cumulative[..., -1]
-    site = torch.searchsorted(cumulative, (which * total)[..., None], right=True)[..., 0]
-    return -torch.log1p(-waiting) / total, site.clamp(max=rates.shape[-1] - 1)
+    if rates.dim() == 1:  # one table for all replicas
+        site = torch.searchsorted(cumulative, which * total, right=True)
+    else:
+        table = cumulative.expand(*batch, -1).contiguous()
+        site = torch.searchsorted(table, (which * total)[..., None], right=True)[..., 0]
+    wait = -torch.log1p(-waiting) / total
+    return wait.to(rates.dtype), site.clamp(max=rates.shape[-1] - 1)
 
 
 def check_rates(rates, replicas, generator, highest: float | None = None) -> tuple[Tensor, torch.Size]:
@@ -280,6 +288,7 @@ def check_rates(rates, replicas, generator, highest: float | None = None) -> tup
 
 
 def check_masks(name: str, masks) -> None:
+    """Check the masks of a schedule."""
     if not isinstance(masks, Tensor) or masks.dtype != torch.bool or masks.dim() < 2 or masks.shape[-1] == 0:
         raise ValueError(
             f"{name} must be a boolean tensor of shape (..., steps, n) with n of at least 1, "

@@ -1,23 +1,26 @@
-"""Contractions in the sup norm: their constant, their fixed point, the bound they obey, and how stale reads break it.
+"""Contractions in the sup norm: their constant, their fixed point, and the bound they obey.
 
 A map with ``max_i |F(x) - F(y)|_i <= c max_i |x - y|_i`` and c < 1 has one fixed point, and asynchronous iteration
 without delays is within ``c**k`` of the initial error after k epochs, in whatever order sites update. For a linear map
 ``A x + b``, every schedule with bounded delays converges if and only if the spectral radius of ``|A|`` is below 1; that
-of A itself only decides synchronous updates.
+of A itself only decides synchronous updates (:func:`lib.stale_reads.stale_read_adversary` shows the difference).
 
 Sources: D. Chazan and W. Miranker, Linear Algebra Appl. 2 (1969) 199; G. Baudet, J. ACM 25 (1978) 226; D. Bertsekas and
-J. Tsitsiklis, Parallel and Distributed Computation (1989), chapter 6.
+J. Tsitsiklis, Parallel and Distributed Computation (1989), chapter 6; T. Noda, Numer. Math. 17 (1971) 382, for the
+spectral radius of a graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lib import checks, graphs
 from lib.graphs import Graph
+from lib.live import tracing
 from lib.projection import growth_factor
 from lib.stale_reads import checked_map
 
@@ -25,12 +28,15 @@ __all__ = [
     "affine_fixed_point",
     "contraction_bound",
     "contraction_constant",
-    "stale_read_adversary",
     "synchronous_fixed_point",
 ]
 
-# Graphs up to this size are handed to the dense eigenvalue solver.
-_DENSE = 256
+# A few scalings find the spectral radius of a graph; its bounds have to agree to this share.
+_SAME_SUMS = 1e-9
+_SCALINGS = 100
+# I - A counts as singular where its condition number leaves no digit of the solution.
+_NO_DIGIT = 0.1
+_SINGULAR = "A must not have the eigenvalue 1: I - A is singular"
 
 
 def contraction_constant(A, norm: str = "inf", weights=None) -> Tensor:
@@ -39,6 +45,7 @@ def contraction_constant(A, norm: str = "inf", weights=None) -> Tensor:
     Parameters
     ----------
     A : array_like, (..., n, n), or Graph
+        The spectral radius of a graph is found on the CPU and without gradient.
     norm : {"inf", "abs_radius"}
         ``"inf"``: the constant in the sup norm ``max |x_i| / w_i``: ``max_i sum_j |A_ij| w_j / w_i``.
         ``"abs_radius"``: the spectral radius of ``|A|``, the least constant that any weights can give; every schedule
@@ -127,7 +134,7 @@ def affine_fixed_point(A, b) -> Tensor:
     Parameters
     ----------
     A : array_like, (..., n, n), or Graph
-        A graph is solved by scipy's sparse factorisation, on the CPU.
+        A graph is solved by scipy's sparse factorisation, on the CPU and without gradient.
     b : array_like, (..., n)
 
     Returns
@@ -137,7 +144,7 @@ def affine_fixed_point(A, b) -> Tensor:
     Raises
     ------
     ValueError
-        If the shapes do not fit, or I - A is singular: then there is no fixed point, or more than one.
+        If the shapes do not fit, or I - A is singular to rounding: then there is no fixed point, or more than one.
 
     Examples
     --------
@@ -150,12 +157,12 @@ def affine_fixed_point(A, b) -> Tensor:
     size = checks.square("A", A)
     checks.shape("b", b, size)
     checks.batch(A=A.shape[:-2], b=b.shape[:-1])
-    identity = torch.eye(size, dtype=A.dtype, device=A.device)
-    A, _ = torch.broadcast_tensors(A, b[..., None])
-    try:
-        return torch.linalg.solve(identity - A, b[..., None])[..., 0]
-    except torch.linalg.LinAlgError as problem:
-        raise ValueError("A must not have the eigenvalue 1: I - A is singular") from problem
+    system = torch.eye(size, dtype=A.dtype, device=A.device) - A
+    if not tracing.active():
+        condition = torch.linalg.cond(system.detach(), p=1)
+        checks.require(condition * torch.finfo(A.dtype).eps < _NO_DIGIT, _SINGULAR)
+    system, _ = torch.broadcast_tensors(system, b[..., None])
+    return torch.linalg.solve(system, b[..., None])[..., 0]
 
 
 def synchronous_fixed_point(F: Callable[[Tensor], Tensor], x0, sweeps: int = 1000) -> Tensor | None:
@@ -201,72 +208,6 @@ def synchronous_fixed_point(F: Callable[[Tensor], Tensor], x0, sweeps: int = 100
     return None
 
 
-def stale_read_adversary(A, bound, updates: int, x0=None, *, longest: int | None = None) -> Tensor:
-    """Path of x -> A x, one site after the other, under the stale reads that push each value furthest from 0.
-
-    Sites update in turn. Each term A_ij x_j is read at whichever of the last ``bound + 1`` ticks makes the sum largest,
-    or smallest; of the two sums the larger in magnitude is kept.
-
-    Parameters
-    ----------
-    A : array_like, (..., n, n)
-    bound : int, or array_like, (...)
-        Largest age of a read in ticks, at least 0; 0 is the exact single-site order, without delay.
-    updates : int
-        Number of single-site updates, at least 0.
-    x0 : array_like, (..., n), optional
-        State at the start, and before it; 1 at every site by default.
-    longest : int, optional
-        How many ticks to remember, at least 0; bounds beyond it act as this. It has to be given where ``bound`` is not
-        an integer.
-
-    Returns
-    -------
-    Tensor, (..., updates + 1, n)
-
-    Raises
-    ------
-    ValueError
-        If A is not square, the shapes do not fit, or a number is out of range.
-
-    Examples
-    --------
-    >>> A = [[0.6, -0.6], [0.6, 0.6]]
-    >>> path = stale_read_adversary(A, [0, 2, 4], updates=400, longest=4)
-    >>> for size in path[:, -1].abs().amax(dim=-1):
-    ...     print(f"{float(size):.2g}")
-    5.6e-45
-    0.45
-    4.7e+05
-    """
-    if longest is None:
-        longest = bound = checks.integer("bound", bound, lowest=0)
-    longest = checks.integer("longest", longest, lowest=0)
-    updates = checks.integer("updates", updates, lowest=0)
-    A, x, bound = checks.tensors(A=A, x0=[1.0] if x0 is None else x0, bound=bound)
-    size = checks.square("A", A)
-    checks.require(bound >= 0, "bound must be at least 0", bound)
-    x = x.expand(size) if x0 is None else x
-    checks.shape("x0", x, size)
-    batch = checks.batch(A=A.shape[:-2], x0=x.shape[:-1], bound=bound.shape)
-    x = x.expand(*batch, size)
-    sites = torch.arange(size, device=x.device)
-    too_old = torch.arange(longest + 1, device=x.device) > bound[..., None]
-    stored = x[..., None, :].expand(*batch, longest + 1, size)  # newest first
-    path = [x]
-    for update in range(updates):
-        site = update % size
-        terms = A[..., site, None, :] * stored
-        terms = torch.where(too_old[..., None], terms[..., :1, :], terms)
-        highest = terms.amax(dim=-2).sum(dim=-1, keepdim=True)
-        lowest = terms.amin(dim=-2).sum(dim=-1, keepdim=True)
-        furthest = torch.where(highest.abs() > lowest.abs(), highest, lowest)
-        x = torch.where(sites == site, furthest, x)
-        stored = torch.cat([x[..., None, :], stored[..., :-1, :]], dim=-2)
-        path.append(x)
-    return torch.stack(path, dim=-2)
-
-
 def _weights(weights, like: Tensor) -> Tensor:
     (weights,) = checks.tensors(weights=weights)
     weights = weights.to(like)
@@ -275,28 +216,93 @@ def _weights(weights, like: Tensor) -> Tensor:
 
 
 def _sparse_abs_radius(graph: Graph) -> Tensor:
-    if graph.size <= _DENSE:
-        return growth_factor(graphs.dense(graph).abs())
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import eigs
+    """Spectral radius of |A|: the largest over the strongly connected components, each of which is irreducible."""
+    from scipy.sparse.csgraph import connected_components
 
     A = abs(graphs.sparse(graph)).astype(float)
-    shift = float(A.sum(axis=1).max())  # makes the Perron root the only eigenvalue of largest modulus
-    start = torch.ones(graph.size, dtype=torch.float64).numpy()
-    leading = eigs(A + shift * eye_array(graph.size), k=1, which="LM", v0=start, return_eigenvectors=False)
-    return graph.weight.new_tensor(float(leading[0].real) - shift)
+    A.eliminate_zeros()
+    _, component = connected_components(A, connection="strong")
+    largest = float(A.diagonal().max())  # a component of one site has its own weight alone
+    ends = np.cumsum(np.bincount(component))
+    for sites in np.split(np.argsort(component, kind="stable"), ends[:-1]):
+        if len(sites) > 1:
+            largest = max(largest, _perron_root(A[sites][:, sites]))
+    return graph.weight.new_tensor(largest)
+
+
+def _perron_root(A) -> float:
+    """Spectral radius of an irreducible matrix with entries of at least 0, sparse, by Noda's iteration.
+
+    The row sums bound it from both sides. Scaling by the solution of ``(highest row sum - A) x = 1`` brings the bounds
+    together, in the end quadratically, also where eigenvalues crowd at the radius.
+    """
+    from scipy.sparse import diags_array, eye_array
+    from scipy.sparse.linalg import splu
+
+    highest, lowest = _row_sums(A)
+    if highest == lowest:  # a regular graph
+        return highest
+    A = _evened(A)
+    highest, lowest = _row_sums(A)
+    for _ in range(_SCALINGS):
+        try:
+            x = splu((highest * eye_array(A.shape[0]) - A).tocsc()).solve(np.ones(A.shape[0]))
+        except RuntimeError:  # singular: the highest sum is the radius
+            break
+        if not (x > 0).all():
+            break
+        scaled = diags_array(1 / x) @ A @ diags_array(x)
+        before = highest
+        highest, lowest = _row_sums(scaled)
+        if highest >= before:  # they fall until rounding stops them
+            highest = before
+            break
+        A = scaled
+    bounds = f"between {lowest:g} and {highest:g}"
+    checks.require(highest - lowest <= _SAME_SUMS * highest, f"A has weights too far apart: its radius is {bounds}")
+    return highest
+
+
+def _evened(A):
+    """The matrix scaled, D^-1 A D, so that the logarithms of its entries have the least squares.
+
+    Weights that differ between the two directions of an edge give eigenvectors over many orders of magnitude, which the
+    iteration would take hundreds of steps to find; for a path or a ring this finds them at once.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import splu
+
+    A = A.tocoo()
+    edge, one = np.arange(A.nnz), np.ones(A.nnz)
+    difference = csr_array((np.r_[one, -one], (np.r_[edge, edge], np.r_[A.col, A.row])), shape=(A.nnz, A.shape[0]))
+    logarithm = np.log(A.data)
+    right = difference.T @ (logarithm.mean() - logarithm)
+    held = csr_array(([1.0], ([0], [0])), shape=A.shape)  # only differences count: the first site stays
+    exponent = splu((difference.T @ difference + held).tocsc()).solve(right)
+    return csr_array((A.data * np.exp(difference @ exponent), (A.row, A.col)), shape=A.shape)
+
+
+def _row_sums(A) -> tuple[float, float]:
+    sums = np.asarray(A.sum(axis=1)).ravel()
+    return float(sums.max()), float(sums.min())
 
 
 def _sparse_fixed_point(graph: Graph, b) -> Tensor:
     from scipy.sparse import eye_array
-    from scipy.sparse.linalg import splu
+    from scipy.sparse.linalg import LinearOperator, norm, onenormest, splu
 
     (b,) = checks.tensors(b=b)
     checks.shape("b", b, graph.size)
     right = b.detach().cpu().to(torch.float64).reshape(-1, graph.size)
+    system = (eye_array(graph.size) - graphs.sparse(graph).astype(float)).tocsc()
     try:
-        factors = splu((eye_array(graph.size) - graphs.sparse(graph)).tocsc())
+        factors = splu(system)
     except RuntimeError as problem:
-        raise ValueError("A must not have the eigenvalue 1: I - A is singular") from problem
+        raise ValueError(_SINGULAR) from problem
+    inverse = LinearOperator(
+        system.shape, matvec=factors.solve, rmatvec=lambda y: factors.solve(y, trans="T"), dtype=np.float64
+    )
+    condition = norm(system, 1) * onenormest(inverse, t=1)  # more columns than one would be drawn at random
+    checks.require(bool(condition * np.finfo(np.float64).eps < _NO_DIGIT), _SINGULAR)
     solved = torch.from_numpy(factors.solve(right.numpy().T).T.copy())
     return solved.reshape(b.shape).to(b)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lib import _coupling, checks
+from lib.live import tracing
 from lib.master_stability import synchrony_window, transverse_eigenvalues, transverse_multipliers
 
 __all__ = [
@@ -171,7 +172,8 @@ def coupled_map_lattice(
     Notes
     -----
     In finite precision a chaotic run that has synchronised is exactly synchronised after a while, and the logistic map
-    with r = 4 may then end in its unstable fixed point 0.
+    with r = 4 may then end in its unstable fixed point 0. States outside the interval that a map keeps can grow without
+    bound; :func:`logistic_map` refuses them once they are infinite.
 
     Examples
     --------
@@ -332,7 +334,9 @@ def _updates(update_prob, generator, masks, x: Tensor, steps: int, sites: int) -
         _check_fits("masks", masks.shape, torch.Size(wanted))
         given = masks.to(x.device).expand(wanted)
         return lambda tick: given.select(-1 - sites, tick)
-    if not isinstance(update_prob, Tensor) and bool((probability == 1).all()):
+    # A live probability cannot be looked at: a figure draws its masks itself.
+    live = tracing.active() and isinstance(update_prob, Tensor)
+    if not live and bool((probability == 1).all()):
         return lambda tick: None
     if generator is None:
         raise ValueError("generator must be given to draw who updates when update_prob is below 1, got None")

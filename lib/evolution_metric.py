@@ -151,7 +151,9 @@ def evolution_distance(
     steps = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device).reshape(-1, *(1,) * x.dim())
     for _ in range(8):
         shift = low + (high - low) * steps
-        cost = shift.abs() + distance(flow(shift, x), y)
+        apart = distance(flow(shift, x), y)
+        # A flow may leave the numbers on the way, as 0 * exp(s) does: no shift to choose.
+        cost = shift.abs() + torch.where(apart.isnan(), torch.inf, apart)
         least = cost.min(dim=0)
         best = torch.minimum(best, least.values)
         centre = shift.gather(0, least.indices[None])[0]

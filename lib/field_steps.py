@@ -224,7 +224,7 @@ class Work:
 
 def work_space(shape: torch.Size, like: Tensor, clocks: SiteClocks | None = None) -> Work:
     """Work space for a stack of fields of a shape, of the type and on the device of a tensor."""
-    replicas, rows = next(blocks(shape, like.device))
+    replicas, rows = next(blocks(shape, like.device), (slice(0, 0), slice(0, 0)))  # none where there is no replica
     waves = like.new_empty(3, replicas.stop, rows.stop + 2, shape[-1])
     drawn = replicas.stop if clocks is not None else 0
     return Work(waves, like.new_empty((3, drawn, rows.stop, shape[-1]), dtype=torch.int32))

@@ -16,7 +16,6 @@ from lib.neighbours import (
     Graph,
     degrees,
     dense,
-    edge_sum,  # noqa: F401  (for modules that have checked their arguments)
     neighbour_mean,
     neighbour_sum,
     row_stochastic,
@@ -237,7 +236,8 @@ def _from_sparse(A) -> Graph:
         raise ValueError(f"A must be a square matrix, got shape {tuple(A.shape)}")
     if A.dtype.kind not in "iuf":
         raise ValueError(f"A must be real numbers, got {A.dtype}")
-    A = A.tocsr().astype(float)  # adds up entries given twice
+    A = A.tocsr().astype(float)
+    A.sum_duplicates()
     A.eliminate_zeros()
     A = A.tocoo()
     row, column = (torch.from_numpy(index.astype(np.int64)) for index in (A.row, A.col))

@@ -269,7 +269,7 @@ def kuramoto_theory(K, density="lorentz", width=0.5) -> Tensor:
     -------
     Tensor
         r of the stable state, 0 up to the critical coupling; in the broadcast shape of K and width. For the uniform
-        density it jumps from 0 to pi / 4.
+        density it jumps from 0 to pi / 4. Gradients pass through the closed form only.
 
     Raises
     ------
@@ -289,8 +289,10 @@ def kuramoto_theory(K, density="lorentz", width=0.5) -> Tensor:
     width = _read_width(width)
     peak = _peak(density, width)
     if isinstance(density, str) and density == "lorentz":
-        excess = 1 - 2 * width / K.clamp(min=torch.finfo(K.dtype).tiny)
-        return torch.where(excess > 0, excess.clamp(min=0).sqrt(), torch.zeros_like(excess))
+        ordered = 2 * width < K
+        # The root is taken where it has a slope only, so that gradients are 0 and not NaN up to the critical coupling.
+        r = torch.sqrt(1 - 2 * width / torch.where(ordered, K, 4 * width))
+        return torch.where(ordered, r, torch.zeros_like(r))
     from lib import _self_consistency
 
     return _self_consistency.order(K, density, width, peak)

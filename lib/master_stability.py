@@ -93,7 +93,7 @@ def transverse_multipliers(W, eps, lyapunov) -> Tensor:
     checks.batch(W=w.shape[:-1], eps=eps.shape, lyapunov=lyapunov.shape)
     _coupling.check_strength(eps)
     eps = eps[..., None]
-    w = w.to(device=eps.device)
+    w = _beside(w, W, eps)
     size = torch.sqrt((1 - eps * (1 - w.real)) ** 2 + (eps * w.imag) ** 2)
     return lyapunov.exp()[..., None] * size
 
@@ -130,7 +130,7 @@ def synchrony_window(W, lyapunov) -> tuple[Tensor, Tensor]:
     w = transverse_eigenvalues(W)
     (lyapunov,) = checks.tensors(lyapunov=lyapunov)
     checks.batch(W=w.shape[:-1], lyapunov=lyapunov.shape)
-    w = w.to(device=lyapunov.device)
+    w = _beside(w, W, lyapunov)
     gap = 1 - w.real
     square = gap**2 + w.imag**2
     rest = 1 - torch.exp(-2 * lyapunov)[..., None]
@@ -145,6 +145,12 @@ def synchrony_window(W, lyapunov) -> tuple[Tensor, Tensor]:
     exists = open_mode.all(dim=-1) & (low < high - 1e-12)
     nothing = torch.full_like(low, math.nan)
     return torch.where(exists, low, nothing), torch.where(exists, high, nothing)
+
+
+def _beside(w: Tensor, W, numbers: Tensor) -> Tensor:
+    """Eigenvalues on the device of the numbers; in their precision, too, where a name has none of its own."""
+    dtype = numbers.dtype.to_complex() if isinstance(W, str) else w.dtype
+    return w.to(device=numbers.device, dtype=dtype)
 
 
 def _check_spectrum(size: int) -> None:

@@ -201,6 +201,7 @@ def neighbour_mean(graph: Graph, x) -> Tensor:
 
 
 def edge_sum(graph: Graph, x: Tensor) -> Tensor:
+    """:func:`neighbour_sum` of arguments that have been checked; values may be NaN or infinite."""
     if graph.neighbours is None:
         read = x[..., graph.source]
         read = read if graph.unweighted else read * graph.weight.to(x.dtype)
@@ -293,7 +294,7 @@ def sparse(graph: Graph):
     from scipy.sparse import csr_array
 
     check_graph(graph)
-    row, column, weight = (edge.cpu().numpy() for edge in (graph.target, graph.source, graph.weight))
+    row, column, weight = (edge.detach().cpu().numpy() for edge in (graph.target, graph.source, graph.weight))
     return csr_array((weight, (row, column)), shape=(graph.size, graph.size))
 
 
@@ -326,6 +327,7 @@ def _divisors(graph: Graph) -> Tensor:
 
 
 def check_graph(graph, x: Tensor | None = None) -> None:
+    """Check that a graph is one, and that values belong to its sites."""
     if not isinstance(graph, Graph):
         raise ValueError(f"graph must be a Graph of lib.graphs, got {checks.describe(graph)}")
     if x is not None:

@@ -1,4 +1,7 @@
-"""Reads that are out of date: the last states of a lattice, and what each site sees of them."""
+"""Reads that are out of date: the last states of a lattice, what each site sees of them, and the worst it could see.
+
+Source of the worst case: D. Chazan and W. Miranker, Linear Algebra Appl. 2 (1969) 199.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib import checks, graphs
-from lib.graphs import Graph
+from lib import checks
+from lib.neighbours import Graph, edge_sum
 
-__all__ = ["GraphMap"]
+__all__ = ["GraphMap", "stale_read_adversary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class GraphMap:
 
     Examples
     --------
+    >>> from lib import graphs
     >>> average = GraphMap(graphs.ring(4), lambda total, own: 0.4 * total + 0.2 * own)
     >>> average(torch.tensor([0.0, 0.0, 10.0, 0.0]))
     tensor([0., 4., 2., 4.])
@@ -48,7 +52,73 @@ class GraphMap:
             raise ValueError(f"update must be a function of two tensors, got {checks.describe(self.update)}")
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.update(graphs.edge_sum(self.graph, x), x)
+        return self.update(edge_sum(self.graph, x), x)
+
+
+def stale_read_adversary(A, bound, updates: int, x0=None, *, longest: int | None = None) -> Tensor:
+    """Path of x -> A x, one site after the other, under the stale reads that push each value furthest from 0.
+
+    Sites update in turn. Each term A_ij x_j is read at whichever of the last ``bound + 1`` ticks makes the sum largest,
+    or smallest; of the two sums the larger in magnitude is kept.
+
+    Parameters
+    ----------
+    A : array_like, (..., n, n)
+    bound : int, or array_like, (...)
+        Largest age of a read in ticks, at least 0; 0 is the exact single-site order, without delay.
+    updates : int
+        Number of single-site updates, at least 0.
+    x0 : array_like, (..., n), optional
+        State at the start, and before it; 1 at every site by default.
+    longest : int, optional
+        How many ticks to remember, at least 0; bounds beyond it act as this. It has to be given where ``bound`` is not
+        an integer.
+
+    Returns
+    -------
+    Tensor, (..., updates + 1, n)
+
+    Raises
+    ------
+    ValueError
+        If A is not square, the shapes do not fit, or a number is out of range.
+
+    Examples
+    --------
+    >>> A = [[0.6, -0.6], [0.6, 0.6]]
+    >>> path = stale_read_adversary(A, [0, 2, 4], updates=400, longest=4)
+    >>> for size in path[:, -1].abs().amax(dim=-1):
+    ...     print(f"{float(size):.2g}")
+    5.6e-45
+    0.45
+    4.7e+05
+    """
+    if longest is None:
+        longest = bound = checks.integer("bound", bound, lowest=0)
+    longest = checks.integer("longest", longest, lowest=0)
+    updates = checks.integer("updates", updates, lowest=0)
+    A, x, bound = checks.tensors(A=A, x0=[1.0] if x0 is None else x0, bound=bound)
+    size = checks.square("A", A)
+    checks.require(bound >= 0, "bound must be at least 0", bound)
+    x = x.expand(size) if x0 is None else x
+    checks.shape("x0", x, size)
+    batch = checks.batch(A=A.shape[:-2], x0=x.shape[:-1], bound=bound.shape)
+    x = x.expand(*batch, size)
+    sites = torch.arange(size, device=x.device)
+    too_old = torch.arange(longest + 1, device=x.device) > bound[..., None]
+    stored = x[..., None, :].expand(*batch, longest + 1, size)  # newest first
+    path = [x]
+    for update in range(updates):
+        site = update % size
+        terms = A[..., site, None, :] * stored
+        terms = torch.where(too_old[..., None], terms[..., :1, :], terms)
+        highest = terms.amax(dim=-2).sum(dim=-1, keepdim=True)
+        lowest = terms.amin(dim=-2).sum(dim=-1, keepdim=True)
+        furthest = torch.where(highest.abs() > lowest.abs(), highest, lowest)
+        x = torch.where(sites == site, furthest, x)
+        stored = torch.cat([x[..., None, :], stored[..., :-1, :]], dim=-2)
+        path.append(x)
+    return torch.stack(path, dim=-2)
 
 
 def checked_map(F) -> Callable[[Tensor], Tensor]:
@@ -57,16 +127,21 @@ def checked_map(F) -> Callable[[Tensor], Tensor]:
         raise ValueError(f"F must be a function of a tensor, got {checks.describe(F)}")
 
     def checked(x: Tensor) -> Tensor:
-        version = x._version
+        version = _version(x)
         after = F(x)
         if not isinstance(after, Tensor) or after.shape != x.shape or after.dtype != x.dtype:
             wanted = f"a {x.dtype} tensor of shape {tuple(x.shape)}"
             raise ValueError(f"F must return {wanted} for one, got {checks.describe(after)}")
-        if x._version != version:
+        if _version(x) != version:
             raise ValueError("F must not write into its argument: sites would read values of the same tick")
         return after
 
     return checked
+
+
+def _version(x: Tensor) -> int | None:
+    """How often a tensor has been written to; tensors of torch's inference mode do not count."""
+    return None if x.is_inference() else x._version
 
 
 class Past:

@@ -255,10 +255,7 @@ def cell_masks(labels, update_prob, steps: int, generator: torch.Generator) -> T
     >>> bool((masks[:, 0] == masks[:, 2]).all()), bool((masks[:, 0] == masks[:, 1]).all())
     (True, False)
     """
-    labels = _partition.read_labels(labels)
-    if labels.dim() != 1:
-        raise ValueError(f"labels must be one partition of shape (n,), got shape {tuple(labels.shape)}")
-    labels = _partition.canonical(labels)
+    labels = _partition.canonical(_partition.read_partition(labels))
     update_prob = checks.real_number("update_prob", update_prob, lowest=0, highest=1, open_below=True)
     steps = checks.integer("steps", steps, lowest=0)
     generator = checks.generator("generator", generator)

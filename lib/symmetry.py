@@ -180,7 +180,5 @@ def _cell_sums(graph: graphs.Graph, labels: Tensor):
 
 
 def _read_labels(labels, size: int | None = None) -> Tensor:
-    read = _partition.read_labels(labels, size)
-    if read.dim() != 1:
-        raise ValueError(f"labels must be one partition of shape (n,), got shape {tuple(read.shape)}")
-    return torch.unique(read.cpu(), return_inverse=True)[1]
+    """Labels of one partition without gaps, in the order of the numbers given."""
+    return torch.unique(_partition.read_partition(labels, size).cpu(), return_inverse=True)[1]

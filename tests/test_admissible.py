@@ -154,6 +154,8 @@ def test_figures_can_be_recorded():
         (lambda: admissible_field(PATH, [1.0], cubic, torch.tanh), r"rates must have shape \(\.\.\., 5\)"),
         (lambda: admissible_field(PATH, RATES, 3, torch.tanh), "internal must be a function"),
         (lambda: admissible_field(PATH, RATES, cubic, None), "coupling must be a function"),
+        (lambda: integrate(field_of_five(), torch.ones(5), 2, 0.1), "states of this field must be a torch.float64"),
+        (lambda: field_of_five()(torch.ones(4).double()), r"states of this field must be .* of shape \(\.\.\., 5\)"),
         (lambda: integrate(3, [1.0], 2, 0.1), "field must be a function"),
         (lambda: integrate(torch.sum, [1.0, 2.0], 2, 0.1), r"field must keep the shape \(2,\)"),
         (lambda: integrate(cubic, [1.0], 2, 0.0), "dt must be above 0"),

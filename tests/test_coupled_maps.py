@@ -174,6 +174,14 @@ def test_the_window_is_where_all_multipliers_are_below_one(size, seed, lyapunov)
     assert torch.equal(((low < eps) & (eps < high))[1:-1][clear[1:-1]], (largest < 1)[1:-1][clear[1:-1]])
 
 
+def test_stability_keeps_the_precision_of_what_it_is_given():
+    half, lyapunov = torch.tensor(0.75), torch.tensor(LN2)
+    multipliers = transverse_multipliers("mean", half, lyapunov)
+    assert multipliers.dtype == torch.float32 and float(multipliers[0]) == pytest.approx(0.5, abs=1e-6)
+    assert all(edge.dtype == torch.float32 for edge in synchrony_window("mean", lyapunov))
+    assert transverse_multipliers(graphs.ring(3), 0.75, LN2).dtype == torch.float64
+
+
 def test_two_components_synchronise_only_without_chaos():
     apart = torch.block_diag(torch.full((2, 2), 0.5), torch.full((2, 2), 0.5)).double()
     assert bool(synchrony_window(apart, LN2)[0].isnan())
@@ -247,7 +255,8 @@ def test_updates_of_masks_and_of_probabilities():
     assert torch.equal(path[1, 3:], x[3:]) and not bool((path[1, :3] == x[:3]).any())
     assert torch.equal(path[2], path[1])
     everyone = coupled_map_lattice(logistic_map, "ring", 0.5, x, 2)
-    assert torch.equal(everyone, coupled_map_lattice(logistic_map, "ring", 0.5, x, 2, torch.ones(6).double(), draws()))
+    for always in (1, torch.ones(6).double()):  # nothing to draw, nothing to draw it from
+        assert torch.equal(everyone, coupled_map_lattice(logistic_map, "ring", 0.5, x, 2, always))
     rates = torch.tensor([0.1, 0.9], dtype=torch.float64)
     long = coupled_map_lattice(logistic_map, "mean", 0.1, [0.3, 0.4], 4000, rates, draws())
     moved = (long.diff(dim=0) != 0).double().mean(dim=0)

@@ -99,6 +99,16 @@ def test_edges():
     assert graphs.from_edges([(0, 1)], 2).to("cpu").size == 2
 
 
+def test_entries_given_twice_are_added_in_every_sparse_form():
+    parts = (np.array([1.0, 2.0, -4.0, 4.0]), np.array([1, 1, 0, 0]))
+    twice = scipy.sparse.csr_array((*parts, np.array([0, 2, 4])), shape=(2, 2))
+    for form in (twice, scipy.sparse.coo_array(twice), twice.tocsc()):
+        graph = graphs.from_adjacency(form)
+        assert graphs.dense(graph).tolist() == [[0, 3], [0, 0]]
+        assert len(graph.weight) == 1
+    assert twice.nnz == 4  # what was given is left as it was
+
+
 def test_multiples():
     karate = graphs.from_networkx(networkx.karate_club_graph())
     torch.testing.assert_close(graphs.dense(-0.3 * karate), -0.3 * graphs.dense(karate))

@@ -100,6 +100,24 @@ def test_uniform_frequencies_jump():
     assert float(kuramoto_theory(critical * (1 + 1e-9), "uniform", 1.0)) == pytest.approx(math.pi / 4, abs=1e-3)
 
 
+def test_the_closed_form_has_gradients_everywhere():
+    K = torch.tensor([0.0, 0.5, 1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    width = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    slopes = torch.autograd.grad(kuramoto_theory(K, "lorentz", width).sum(), (K, width))
+    r = math.sqrt(0.5)
+    np.testing.assert_allclose(slopes[0], [0, 0, 0, 1 / (8 * r)], atol=1e-14)  # dr/dK = K_c / (2 r K^2)
+    assert float(slopes[1]) == pytest.approx(-1 / (2 * r))
+
+
+@pytest.mark.parametrize("K", [1e2, 1e6, 1e9])
+def test_densities_much_narrower_than_the_coupling(K):
+    def lorentz(omega):
+        return 0.5 / math.pi / (omega**2 + 0.25)
+
+    assert float(kuramoto_theory(K, lorentz, 0.5)) == pytest.approx(float(kuramoto_theory(K)), abs=1e-9)
+    assert float(kuramoto_theory(K, "normal", 0.5)) == pytest.approx(math.sqrt(1 - 0.25 / K**2), abs=1e-6)
+
+
 def test_theory_is_broadcast():
     both = kuramoto_theory([[1.0], [3.0]], "normal", [0.1, 0.2, 5.0])
     assert both.shape == (2, 3)

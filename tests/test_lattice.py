@@ -11,7 +11,7 @@ from lib import lattice
 from lib.site.layout import ROOT
 
 PARTS = """admissible asynchronous automorphisms clocks contraction coupled_maps evolution_metric graphs kuramoto
-lattice_field master_stability stale_reads strata symbolic symmetry"""
+lattice_field master_stability neighbours stale_reads strata symbolic symmetry"""
 
 
 def test_the_names_of_the_brief_are_public():

@@ -105,6 +105,12 @@ def test_exponential_growth_by_hand(x, y, expected):
     assert float(evolution_distance(growth, [x], [y])) == pytest.approx(expected, abs=1e-9)
 
 
+def test_shifts_that_leave_the_numbers_are_not_chosen():
+    """0 * exp(s) is NaN for a large s, which must not hide the shift that pays."""
+    assert float(evolution_distance(growth, [0.0], [2000.0])) == 2000
+    assert float(evolution_distance(growth, [0.0, 1.0], [0.5, 2000.0])) == pytest.approx(math.log(2000), abs=1e-6)
+
+
 def test_axioms_that_growth_loses():
     """Not symmetric, and no triangle inequality: its flow does not keep distances."""
 

@@ -207,6 +207,8 @@ def test_colours_tell_apart():
         3,
         4,
     ]
+    for numbers in (np.array([1, 2, 3, 2, 1]), np.array([1, 2, 3, 2, 1], dtype=np.float32)):
+        assert equitable_partition(path, list(numbers)).tolist() == [0, 1, 2, 1, 0]
     assert equitable_partition(nx.cycle_graph(6), list("ababab")).tolist() == [0, 1, 0, 1, 0, 1]
     assert orbits(nx.cycle_graph(6), list("abbbbb")).tolist() == [0, 1, 2, 3, 2, 1]
 

@@ -154,7 +154,7 @@ CALLS = [
         {"F": ("map of a state", half), "x0": ("vector of any length", [1.0, 2.0]), "sweeps": ("number", 5)},
     ),
     Call(
-        "contraction.stale_read_adversary",
+        "stale_reads.stale_read_adversary",
         {
             "A": ("matrix", A),
             "bound": ("bounds of reads", 2),

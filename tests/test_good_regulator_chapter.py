@@ -66,7 +66,7 @@ def test_only_the_plain_gradient_notices_its_names(chapter, graph, mixing):
         apart[word] = np.ptp(np.log(curves), axis=0).max()
     assert apart["natural gradient"] < 1e-4
     assert (apart["plain gradient"] > 0.5) == (mixing > 0)
-    found = [float(text) for text in re.findall(r"(\d+(?:\.\d+)?)-fold", figure.layout.title.text)]
+    found = [float(text) for text in re.findall(r"×(\d+(?:\.\d+)?)", figure.layout.title.text)]
     assert found[1] == 1.0 and (found[0] > 1) == (mixing > 0)
 
 

@@ -47,7 +47,7 @@ notebooks: environment ## write the Colab notebooks from the chapters
 screens: environment ## take the README's pictures of the built book
 	@$(PY) -m lib.site.screens
 
-new: environment ## scaffold a chapter: make new PART=dynamics SLUG=lattice
+new: environment ## scaffold a chapter: make new PART=dynamics SLUG=small-gain-nash
 	@$(PY) -m lib.site.scaffold "$(PART)" "$(SLUG)"
 
 site-archive: book ## the whole site as one file, _build/living-models-site.zip

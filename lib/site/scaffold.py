@@ -101,7 +101,7 @@ def scaffold(part: str, slug: str, root: Path = ROOT) -> list[Path]:
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
     if len(arguments) != 2 or not all(arguments):
-        sys.exit("usage: make new PART=dynamics SLUG=lattice (parts and slugs: book/parts.yml)")
+        sys.exit("usage: make new PART=dynamics SLUG=small-gain-nash (parts and slugs: book/parts.yml)")
     try:
         written = scaffold(*arguments)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a reader downloads, and formulas: no page heavier than its budget, every formula set."""
+"""What a reader downloads, and formulas: no page heavier than its budget, every formula set and fit for a phone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import pytest
 
 from lib.live import runtime
-from tests.browser.pages import SITE, built_pages, visit
+from tests.browser.pages import PHONE, SITE, built_pages, visit
 
 pytestmark = pytest.mark.browser
 PAGES = [name for name in built_pages() if name.startswith("book/")]
@@ -40,3 +40,12 @@ def test_every_formula_is_set(browser, server, name):
         seen.page.locator("html[data-math=set]").wait_for(state="attached")
         assert seen.page.locator(".math:not(:has(.katex))").count() == 0
         assert seen.page.locator(".katex-error").all_text_contents() == []
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if "/back/" not in name])
+def test_every_formula_fits_a_phone(browser, server, name):
+    """A formula wider than the column would run below its own number."""
+    with visit(browser, server + name, viewport=PHONE) as seen:
+        seen.page.locator("html[data-math=set]").wait_for(state="attached")
+        wide = "found => found.filter(one => one.scrollWidth > one.clientWidth).map(one => one.id || one.textContent)"
+        assert seen.page.eval_on_selector_all("div.math", wide) == []

@@ -105,4 +105,4 @@ def test_the_command_line_says_how_it_is_used():
         [sys.executable, "-m", "lib.site.scaffold", "", ""], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "usage: make new PART=dynamics SLUG=lattice" in done.stderr
+    assert "usage: make new PART=dynamics SLUG=small-gain-nash" in done.stderr

@@ -36,7 +36,7 @@ class Chapter:
 
     @property
     def module(self) -> str:
-        """Name of the chapter's module in ``lib``: the slug with underscores."""
+        """Name that the scaffold gives the chapter's module in ``lib``: the slug with underscores."""
         return self.slug.replace("-", "_")
 
     def source(self, root: Path = ROOT) -> Path:

@@ -73,9 +73,16 @@ def test_a_written_chapter_is_complete(chapter):
     assert anatomy.faults(chapter.source()) == []
 
 
+# What every chapter may use; the science of a chapter stands in modules of its own, named as the field calls them.
+COMMON = {"claims", "data", "device", "exercises", "figures", "glue", "live", "results"}
+
+
 @pytest.mark.parametrize("chapter", WRITTEN, ids=lambda chapter: chapter.slug)
-def test_a_written_chapter_has_its_module_claims_and_notebook(chapter):
-    assert (ROOT / f"lib/{chapter.module}.py").is_file()
+def test_a_written_chapter_has_its_modules_claims_and_notebook(chapter):
+    lines = re.findall(r"(?m)^ *from lib import (.+)$", chapter.source().read_text(encoding="utf-8"))
+    modules = {name.strip() for line in lines for name in line.split(",")} - COMMON
+    assert modules
+    assert all((ROOT / f"lib/{module}.py").is_file() for module in modules), modules
     assert (ROOT / f"claims/{chapter.slug}.yml").is_file()
     assert list((ROOT / "tests").glob(f"test_{chapter.module}*.py"))
     assert (ROOT / f"book/notebooks/{chapter.part}/{chapter.slug}.ipynb").is_file()

@@ -4,7 +4,6 @@ import contextlib
 import io
 import itertools
 import math
-import re
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ import torch
 from scipy import ndimage
 
 from lib import landcover
-from lib.live import Slider
-from lib.site.anatomy import code_cells, faults
+from lib.site.anatomy import faults
 from lib.site.layout import ROOT
+from tests.chapters import figures_at_the_ends, run_cells, title_numbers
 
 CHAPTER = ROOT / "book/geometry/fisher-rao.md"
 FIGURES = ("walk", "label_noise", "pieces", "boxes")
@@ -23,10 +22,9 @@ FIGURES = ("walk", "label_noise", "pieces", "boxes")
 @pytest.fixture(scope="module")
 def names():
     """Everything the chapter defines, and what it prints."""
-    names, printed = {}, io.StringIO()
+    printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        for cell in code_cells(CHAPTER.read_text(encoding="utf-8")):
-            exec("\n".join(cell.lines), names)
+        names = run_cells(CHAPTER, wanted=("",))
     return names | {"printed": printed.getvalue()}
 
 
@@ -40,10 +38,6 @@ def picture(figure):
     return np.asarray(found.z, float)
 
 
-def title_numbers(figure):
-    return [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", figure.layout.title.text)]
-
-
 def test_the_chapter_is_complete():
     assert faults(CHAPTER) == []
 
@@ -51,9 +45,7 @@ def test_the_chapter_is_complete():
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_answers_at_the_ends_of_its_controls(names, name):
     live = names[name]
-    ends = {key: (control.lo, control.hi) for key, control in live.controls.items() if isinstance(control, Slider)}
-    for corner in itertools.product(*ends.values()):
-        figure = live(**dict(zip(ends, corner, strict=True)))
+    for figure in figures_at_the_ends(live):
         assert "nan" not in figure.layout.title.text
         assert "inf" not in figure.layout.title.text
         assert len(figure.data) >= 3

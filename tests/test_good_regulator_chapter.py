@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lib import observers
-from lib.live import Slider
 from lib.live.figure import Live
 from lib.site.anatomy import code_cells, faults
 from lib.site.layout import ROOT
+from tests.chapters import curves, figures_at_the_ends, run_cells, title_numbers
 
 CHAPTER = ROOT / "book/geometry/good-regulator.md"
 FIGURES = ("renaming", "optimum", "directions", "histories", "surprised")
@@ -20,20 +20,7 @@ FIGURES = ("renaming", "optimum", "directions", "histories", "surprised")
 @pytest.fixture(scope="module")
 def chapter():
     """Everything that the cells define, those apart that only draw and measure what the claims test anew."""
-    names = {}
-    for cell in code_cells(CHAPTER.read_text(encoding="utf-8")):
-        code = "\n".join(cell.lines)
-        if any(word in code for word in ("@live", "spectra =", "exercises import", "import glue", "running =")):
-            exec(code, names)
-    return names
-
-
-def drawn(figure):
-    return {trace.name: (np.asarray(trace.x, float), np.asarray(trace.y, float)) for trace in figure.data if trace.name}
-
-
-def numbers(figure):
-    return [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", figure.layout.title.text)]
+    return run_cells(CHAPTER, ("@live", "spectra =", "exercises import", "import glue", "running ="))
 
 
 def test_the_chapter_is_complete():
@@ -47,10 +34,8 @@ def test_these_are_the_live_figures(chapter):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_answers_at_the_ends_of_its_controls(chapter, name):
     live = chapter[name]
-    ends = {key: (control.lo, control.hi) for key, control in live.controls.items() if isinstance(control, Slider)}
     for chosen in live.variants()[:4]:
-        for corner in itertools.product(*ends.values()):
-            figure = live(**chosen, **dict(zip(ends, corner, strict=True)))
+        for figure in figures_at_the_ends(live, **chosen):
             assert "nan" not in figure.layout.title.text and "inf" not in figure.layout.title.text
             assert len(figure.data) >= 2
 
@@ -61,9 +46,9 @@ def test_only_the_plain_gradient_notices_its_names(chapter, graph, mixing):
     figure = chapter["renaming"](graph=graph, mixing=mixing)
     apart = {}
     for word in ("plain gradient", "natural gradient"):
-        curves = np.array([trace.y for trace in figure.data if trace.name == word], dtype=float)
-        assert len(curves) == 8
-        apart[word] = np.ptp(np.log(curves), axis=0).max()
+        losses = np.array([trace.y for trace in figure.data if trace.name == word], dtype=float)
+        assert len(losses) == 8
+        apart[word] = np.ptp(np.log(losses), axis=0).max()
     assert apart["natural gradient"] < 1e-4
     assert (apart["plain gradient"] > 0.5) == (mixing > 0)
     found = [float(text) for text in re.findall(r"×(\d+(?:\.\d+)?)", figure.layout.title.text)]
@@ -73,18 +58,18 @@ def test_only_the_plain_gradient_notices_its_names(chapter, graph, mixing):
 def test_the_marked_optimum_is_the_lowest_point_of_the_formula(chapter):
     for graph, weight in itertools.product(("K4", "Petersen"), (0.5, 1.0, 2.0)):
         figure = chapter["optimum"](graph=graph, weight=weight)
-        curve, marked = drawn(figure)["formula T"], drawn(figure)["optimum of T"]
+        curve, marked = curves(figure)["formula T"], curves(figure)["optimum of T"]
         assert curve[1].min() == pytest.approx(1, abs=2e-3)
         assert curve[0][curve[1].argmin()] == pytest.approx(marked[0][0], rel=0.13)
-        assert numbers(figure)[1] == pytest.approx(marked[0][0], abs=5e-4)
-        steps, flow = drawn(figure)["simulated steps"][1], drawn(figure)["continuous flow"][1]
+        assert title_numbers(figure)[1] == pytest.approx(marked[0][0], abs=5e-4)
+        steps, flow = curves(figure)["simulated steps"][1], curves(figure)["continuous flow"][1]
         assert (np.diff(steps) <= 0).all() and (np.diff(flow) > 0).all()
 
 
 def test_the_optimum_can_be_moved_to_either_end(chapter):
-    assert numbers(chapter["optimum"](weight=0.0))[1] == 0
-    assert numbers(chapter["optimum"](weight=3.0))[1] > 2.9
-    assert numbers(chapter["optimum"](graph="path"))[1] == 0
+    assert title_numbers(chapter["optimum"](weight=0.0))[1] == 0
+    assert title_numbers(chapter["optimum"](weight=3.0))[1] > 2.9
+    assert title_numbers(chapter["optimum"](graph="path"))[1] == 0
 
 
 @pytest.mark.parametrize(("graph", "alike"), [("path", True), ("C4", False), ("K3", False)])
@@ -92,7 +77,7 @@ def test_bars_are_alike_on_trees(chapter, graph, alike):
     figure = chapter["directions"](graph=graph, beta=0.9)
     mass, fisher = (np.asarray(bar.y, float) for bar in figure.data)
     np.testing.assert_allclose(mass + fisher, 1)
-    spread, deviation = numbers(figure)
+    spread, deviation = title_numbers(figure)
     assert np.ptp(mass) == pytest.approx(spread, abs=5.1e-4)
     assert (spread == 0) == alike and (deviation == 0) == alike
 
@@ -103,18 +88,18 @@ def test_invariant_rules_have_one_picture(chapter):
         figures = [chapter["histories"](system=system, order=order) for order in range(1, 7)]
         pictures = {tuple(np.sort(np.asarray(figure.data[-1].y, float))) for figure in figures}
         assert (len(pictures) > 1) == many
-        assert (numbers(figures[0])[0] > 1) == many
+        assert (title_numbers(figures[0])[0] > 1) == many
     early = chapter["histories"](system="sort letters", time=2)
     assert np.isnan(np.asarray(early.data[-1].y, float)).sum() > 10
 
 
 def test_the_plain_gradient_must_be_tuned(chapter):
-    curves = {size: drawn(chapter["surprised"](size=size)) for size in (-2.75, -2.0, -1.0)}
-    last = {size: (found["natural gradient"][1][-1], found["plain gradient"][1][-1]) for size, found in curves.items()}
+    seen = {size: curves(chapter["surprised"](size=size)) for size in (-2.75, -2.0, -1.0)}
+    last = {size: (found["natural gradient"][1][-1], found["plain gradient"][1][-1]) for size, found in seen.items()}
     assert last[-2.75][1] < last[-2.75][0] + 0.1  # tuned, it keeps up
     assert last[-2.0][1] > 2 * last[-2.0][0]  # six times that step, and it is lost
     assert all(natural < 3.5 for natural, _ in last.values())
-    for found in curves.values():
+    for found in seen.values():
         assert found["knows the storms"][1].mean() < found["no memory"][1].mean()
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 
 import networkx
 import numpy as np
@@ -10,9 +9,9 @@ import pytest
 import torch
 
 from lib import lattice
-from lib.live import Slider
-from lib.site.anatomy import code_cells, faults
+from lib.site.anatomy import faults
 from lib.site.layout import ROOT
+from tests.chapters import curves, figures_at_the_ends, run_cells, title_numbers
 
 CHAPTER = ROOT / "book/dynamics/lattice.md"
 FIGURES = ["late_lattice", "epochs_count", "stale_reads", "rings", "oscillators", "balance"]
@@ -21,20 +20,7 @@ FIGURES = ["late_lattice", "epochs_count", "stale_reads", "rings", "oscillators"
 @pytest.fixture(scope="module")
 def figures():
     """The live figures, from the cells that define them."""
-    names = {"math": math}
-    for cell in code_cells(CHAPTER.read_text(encoding="utf-8")):
-        code = "\n".join(cell.lines)
-        if "@live" in code:
-            exec(code, names)
-    return names
-
-
-def curves(figure):
-    return {trace.name: (np.asarray(trace.x, float), np.asarray(trace.y, float)) for trace in figure.data if trace.name}
-
-
-def numbers(figure):
-    return [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?", figure.layout.title.text)]
+    return run_cells(CHAPTER, math=math)
 
 
 def test_the_chapter_is_complete():
@@ -44,22 +30,20 @@ def test_the_chapter_is_complete():
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_answers_at_the_ends_of_its_controls(figures, name):
     live = figures[name]
-    ends = {key: (control.lo, control.hi) for key, control in live.controls.items() if isinstance(control, Slider)}
-    for corner in itertools.product(*ends.values()):
-        figure = live(**dict(zip(ends, corner, strict=True)))
+    for figure in figures_at_the_ends(live):
         assert "nan" not in figure.layout.title.text
         assert len(figure.data) >= 1
 
 
 def test_in_step_the_lattice_boils_and_late_it_comes_to_rest(figures):
     boiling, resting = (figures["late_lattice"](update=q) for q in (1, 0.5))
-    assert numbers(boiling)[1] > 0.15
-    tick, spread, mean = numbers(resting)
+    assert title_numbers(boiling)[1] > 0.15
+    tick, spread, mean = title_numbers(resting)
     assert tick == 120
     assert spread < 0.01
     assert mean == pytest.approx(0.75, abs=0.005)
     z = np.asarray(boiling.data[0].z, float)
-    assert numbers(boiling)[1:] == pytest.approx([z.std(ddof=1), z.mean()], abs=5e-4)
+    assert title_numbers(boiling)[1:] == pytest.approx([z.std(ddof=1), z.mean()], abs=5e-4)
 
 
 def test_the_strip_ends_at_the_tick_that_is_shown(figures):
@@ -84,7 +68,7 @@ def test_the_error_stays_below_the_bound_by_epochs(figures, contraction, clocks)
     drawn = curves(figure)
     bound, error = drawn["bound: c per epoch"][1], drawn["own clocks"][1]
     assert (error <= bound + 1e-13).all()
-    ticks, epochs, last, limit = numbers(figure)
+    ticks, epochs, last, limit = title_numbers(figure)
     assert ticks == 300
     assert [last, limit] == pytest.approx([error[-1], bound[-1]], rel=0.06)
     assert bound[-1] == pytest.approx(contraction**epochs, rel=1e-9)
@@ -108,7 +92,7 @@ def test_below_a_half_no_stale_read_does_harm(figures):
     for size in (0.4, 0.48):
         error = curves(figures["stale_reads"](delay=16, size=size))["stale reads"][1]
         assert error[-1] <= (2 * size) ** (400 // 18)
-    assert numbers(figures["stale_reads"](delay=16, size=0.52))[-1] > 1
+    assert title_numbers(figures["stale_reads"](delay=16, size=0.52))[-1] > 1
 
 
 @pytest.mark.parametrize("sites", [3, 4, 5, 6])
@@ -116,31 +100,31 @@ def test_rings_agree_where_the_title_says(figures, sites):
     figure = figures["rings"](sites=sites)
     eps, spread = curves(figure)["simulated"]
     alike = spread < 1e-9
-    assert numbers(figure)[1] == alike.sum()
+    assert title_numbers(figure)[1] == alike.sum()
     if sites == 6:
         assert not alike.any()
         assert "nowhere" in figure.layout.title.text
         return
-    low, high = numbers(figure)[-2:]
+    low, high = title_numbers(figure)[-2:]
     assert not alike[(eps < low - 0.02) | (eps > high + 0.02)].any()
     assert alike[(eps > low + 0.04) & (eps < high - 0.02)].all()
 
 
 def test_one_missed_tick_in_a_hundred_ends_agreement(figures):
     for sites, seed in itertools.product((3, 4, 5), (1, 2, 3)):
-        assert numbers(figures["rings"](sites=sites, update=0.99, seed=seed))[1] == 0
+        assert title_numbers(figures["rings"](sites=sites, update=0.99, seed=seed))[1] == 0
 
 
 @pytest.mark.parametrize("shape", ["Lorentz", "Gauss"])
 def test_oscillators_order_as_theory_says(figures, shape):
     for coupling in (1.5, 2.0, 3.0):
         figure = figures["oscillators"](coupling=coupling, shape=shape)
-        reached, expected = numbers(figure)[1:]
+        reached, expected = title_numbers(figure)[1:]
         assert reached == pytest.approx(expected, abs=0.04)
         density = {"Lorentz": "lorentz", "Gauss": "normal"}[shape]
         assert expected == pytest.approx(float(lattice.kuramoto_theory(coupling, density, 0.5)), abs=0.006)
         assert curves(figure)["128"][1][0] == pytest.approx(reached, abs=0.005)
-    assert numbers(figures["oscillators"](coupling=0, shape=shape))[1] < 0.2
+    assert title_numbers(figures["oscillators"](coupling=0, shape=shape))[1] < 0.2
 
 
 def test_the_hand_is_the_mean_of_the_phases(figures):
@@ -152,13 +136,15 @@ def test_the_hand_is_the_mean_of_the_phases(figures):
 
 def test_cells_stay_equal_exactly_when_balanced_and_together(figures):
     for graph in ("path of 5", "4 × 4 grid", "5 × 5 grid", "Petersen", "Frucht"):
-        assert numbers(figures["balance"](graph=graph, own=0))[-1] == 0
-        assert numbers(figures["balance"](graph=graph, own=0.2))[-1] > 1e-3
-        assert numbers(figures["balance"](graph=graph, own=0, clock=2))[-1] > 1e-3
+        assert title_numbers(figures["balance"](graph=graph, own=0))[-1] == 0
+        assert title_numbers(figures["balance"](graph=graph, own=0.2))[-1] > 1e-3
+        assert title_numbers(figures["balance"](graph=graph, own=0, clock=2))[-1] > 1e-3
 
 
 def test_cells_and_orbits_are_those_of_the_graphs(figures):
-    counted = {graph: numbers(figures["balance"](graph=graph))[:2] for graph in ("path of 5", "Petersen", "Frucht")}
+    counted = {
+        graph: title_numbers(figures["balance"](graph=graph))[:2] for graph in ("path of 5", "Petersen", "Frucht")
+    }
     assert counted == {"path of 5": [3, 3], "Petersen": [1, 1], "Frucht": [1, 12]}
     matcher = networkx.algorithms.isomorphism.GraphMatcher(networkx.frucht_graph(), networkx.frucht_graph())
     assert len(list(matcher.isomorphisms_iter())) == 1

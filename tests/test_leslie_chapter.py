@@ -1,15 +1,12 @@
 """The chapter's live figures in plain Python: what their titles say is what their curves show."""
 
-import itertools
-import re
-
 import numpy as np
 import pytest
 
 from lib import leslie
-from lib.live import Slider
-from lib.site.anatomy import code_cells, faults
+from lib.site.anatomy import faults
 from lib.site.layout import ROOT
+from tests.chapters import curves, figures_at_the_ends, run_cells, title_numbers
 
 CHAPTER = ROOT / "book/dynamics/leslie.md"
 
@@ -17,20 +14,7 @@ CHAPTER = ROOT / "book/dynamics/leslie.md"
 @pytest.fixture(scope="module")
 def figures():
     """The live figures, from the cells that define them."""
-    names = {}
-    for cell in code_cells(CHAPTER.read_text(encoding="utf-8")):
-        code = "\n".join(cell.lines)
-        if "@live" in code:
-            exec(code, names)
-    return names
-
-
-def curves(figure):
-    return {trace.name: (np.asarray(trace.x, float), np.asarray(trace.y, float)) for trace in figure.data if trace.name}
-
-
-def numbers(figure):
-    return [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", figure.layout.title.text)]
+    return run_cells(CHAPTER)
 
 
 def test_the_chapter_is_complete():
@@ -40,9 +24,7 @@ def test_the_chapter_is_complete():
 @pytest.mark.parametrize("name", ["predator_prey", "eigenvalues", "last_standing", "learning", "between_steps"])
 def test_every_figure_answers_at_the_ends_of_its_controls(figures, name):
     live = figures[name]
-    ends = {key: (control.lo, control.hi) for key, control in live.controls.items() if isinstance(control, Slider)}
-    for corner in itertools.product(*ends.values()):
-        figure = live(**dict(zip(ends, corner, strict=True)))
+    for figure in figures_at_the_ends(live):
         assert "nan" not in figure.layout.title.text
         assert len(figure.data) >= 2
 
@@ -51,7 +33,7 @@ def test_every_figure_answers_at_the_ends_of_its_controls(figures, name):
 @pytest.mark.parametrize("classes", [1, 3, 6])
 def test_the_prey_ends_where_the_title_says(figures, predation, classes):
     figure = figures["predator_prey"](predation=predation, classes=classes, fecundity=1.5)
-    growth, end = numbers(figure)
+    growth, end = title_numbers(figure)
     prey = curves(figure)["prey"][1]
     assert np.isnan(prey).any()
     assert int(np.isnan(prey).argmax()) == pytest.approx(end, abs=2)
@@ -71,27 +53,27 @@ def test_the_eigenvalue_path_ends_at_an_eigenvalue(figures):
         end = complex(*(values[-1] for values in drawn["exact path"]))
         every = drawn["all eigenvalues"][0] + 1j * drawn["all eigenvalues"][1]
         assert np.abs(every - end).min() < 1e-9
-        exact, first, second = numbers(figure)
+        exact, first, second = title_numbers(figure)
         assert abs(second - exact) <= abs(first - exact) + 1e-4
     assert exact == first == second
 
 
 def test_without_clipping_the_map_is_the_theorem(figures):
     for settings in ({}, {"harm_by_x": 0.3}, {"adults": 1.0}):
-        assert numbers(figures["last_standing"](clip=False, **settings))[1] == 0
-    assert numbers(figures["last_standing"](clip=True))[1] > 1
+        assert title_numbers(figures["last_standing"](clip=False, **settings))[1] == 0
+    assert title_numbers(figures["last_standing"](clip=True))[1] > 1
 
 
 def test_training_in_the_page_learns_what_the_library_learns(figures):
-    learned = numbers(figures["learning"](rate=0.2))
+    learned = title_numbers(figures["learning"](rate=0.2))
     assert learned[0] == pytest.approx(0.204, abs=0.02)
-    assert numbers(figures["learning"](rate=0.2, steps=20))[0] > learned[0]
-    assert numbers(figures["learning"](rate=0.2, model="linear"))[0] > 4 * learned[0]
+    assert title_numbers(figures["learning"](rate=0.2, steps=20))[0] > learned[0]
+    assert title_numbers(figures["learning"](rate=0.2, model="linear"))[0] > 4 * learned[0]
 
 
 def test_whole_steps_are_the_recursion_and_the_turn_is_pi(figures):
     figure = figures["between_steps"](young=0.7, old=1.3, survival=0.9)
-    growth, turn = numbers(figure)
+    growth, turn = title_numbers(figure)
     assert turn == pytest.approx(np.pi, abs=1e-4)
     assert growth == pytest.approx(float(leslie.growth_factor(leslie.leslie_matrix([0.7, 1.3], [0.9]))), abs=5e-4)
     drawn = curves(figure)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lib import asynchronous, graphs
 from lib.asynchronous import GraphMap
 from lib.live import random as live_random
-from lib.live.program import pack, record, replay
+from tests.replays import recorded, replays
 
 D = torch.float64
 ROTATION = [[0.6, -0.6], [0.6, 0.6]]
@@ -600,12 +600,8 @@ def test_what_a_figure_needs_can_be_recorded():
         (decay, {"c": 0.8, "ratio": 10.0, "seed": 1.0}, {"c": 0.3, "ratio": 3.0, "seed": 7.0}),
         (stale, {"a": 0.85, "angle": 0.8, "bound": 3.0}, {"a": 1.1, "angle": 0.3, "bound": 0.0}),
     ):
-        recorder, inputs, out = record(function, at)
-        program = pack(recorder, inputs, [out])
-        for chosen in (at, others):
-            expected = function(**{name: torch.tensor(value, dtype=D) for name, value in chosen.items()})
-            (replayed,) = replay(program, chosen)
-            torch.testing.assert_close(replayed.reshape(expected.shape), expected, rtol=1e-9, atol=1e-12)
+        for found, expected in replays(recorded(function, at), function, (at, others)):
+            torch.testing.assert_close(found.reshape(expected.shape), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_runs_that_cannot_be():

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lib import fisher
-from lib.live.program import pack, record, replay
+from tests.replays import recorded, replays
 
 D = torch.float64
 seeds = given(st.integers(0, 2**31 - 1))
@@ -153,11 +153,9 @@ def test_the_page_computes_the_same():
         ]
         return torch.cat([value.reshape(-1) for value in out])
 
-    recorder, inputs, out = record(everything, {"a": 0.9, "b": 0.4})
-    program = pack(recorder, inputs, [out])
-    for setting in ({"a": 0.7, "b": 0.3}, {"a": 0.95, "b": 0.8}):
-        expected = everything(**{name: torch.tensor(value, dtype=D) for name, value in setting.items()})
-        torch.testing.assert_close(replay(program, setting)[0], expected, rtol=1e-12, atol=1e-13)
+    settings = ({"a": 0.7, "b": 0.3}, {"a": 0.95, "b": 0.8})
+    for found, expected in replays(recorded(everything, {"a": 0.9, "b": 0.4}), everything, settings):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_the_reference_of_scipy():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib import landcover, percolation
-from lib.live.program import pack, record, replay
+from tests.replays import recorded, replays
 
 GROUND = landcover.terrain(0, (48, 64))
 SITES = torch.rand(24, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -33,11 +33,8 @@ FIGURES = {"growth": (growth, "disorder", "road_weight"), "sites": (sites, "prob
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_recorded_figure_replays(name):
     figure, *controls = FIGURES[name]
-    recorder, inputs, out = record(figure, dict.fromkeys(controls, 0.5))
-    program = pack(recorder, inputs, list(out))
+    program = recorded(figure, dict.fromkeys(controls, 0.5))
     assert len(json.dumps(program)) < 200_000
-    for value in (0.2, 0.55, 0.8):
-        settings = dict.fromkeys(controls, value)
-        wanted = figure(**{key: torch.tensor(number, dtype=torch.float64) for key, number in settings.items()})
-        for found, expected in zip(replay(program, settings), wanted, strict=True):
-            torch.testing.assert_close(found, expected.double(), rtol=1e-9, atol=1e-9)
+    settings = [dict.fromkeys(controls, value) for value in (0.2, 0.55, 0.8)]
+    for found, expected in replays(program, figure, settings):
+        torch.testing.assert_close(found, expected.double(), rtol=1e-9, atol=1e-9)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import markov
-from lib.live.program import pack, record, replay
+from tests.replays import recorded, replays
 
 D = torch.float64
 CODES = [1, 2, 4, 5, 7, 8, 11]
@@ -361,11 +361,9 @@ def test_the_page_computes_the_same():
         ]
         return torch.cat([value.reshape(-1) for value in values])
 
-    recorder, inputs, out = record(figure, {"noise": 0.02, "retention": 0.964})
-    program = pack(recorder, inputs, [out])
-    for setting in ({"noise": 0.05, "retention": 0.9}, {"noise": 0.01, "retention": 0.99}):
-        expected = figure(**{name: torch.tensor(value, dtype=D) for name, value in setting.items()})
-        torch.testing.assert_close(replay(program, setting)[0], expected, rtol=1e-9, atol=1e-10)
+    settings = ({"noise": 0.05, "retention": 0.9}, {"noise": 0.01, "retention": 0.99})
+    for found, expected in replays(recorded(figure, {"noise": 0.02, "retention": 0.964}), figure, settings):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
 GOOD = [[0.5, 0.5], [0.0, 1.0]]

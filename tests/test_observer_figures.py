@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib import observers
-from lib.live.program import pack, record, replay
+from tests.replays import recorded, replays
 
 C = torch.logspace(-2, 1, 40, dtype=torch.float64)
 TRUE = np.random.default_rng(0).normal(0.4, 0.3, 6)
@@ -62,11 +62,8 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_recorded_figure_replays(name):
     figure, *controls = FIGURES[name]
-    recorder, inputs, out = record(figure, dict.fromkeys(controls, 0.5))
-    program = pack(recorder, inputs, list(out))
+    program = recorded(figure, dict.fromkeys(controls, 0.5))
     assert len(json.dumps(program)) < 150_000
-    for value in (0.1, 0.3, 0.8):
-        settings = dict.fromkeys(controls, value)
-        wanted = figure(**{key: torch.tensor(number, dtype=torch.float64) for key, number in settings.items()})
-        for found, expected in zip(replay(program, settings), wanted, strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+    settings = [dict.fromkeys(controls, value) for value in (0.1, 0.3, 0.8)]
+    for found, expected in replays(program, figure, settings):
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lib import fisher, simplex
 from lib.land_tables import SIMPLEX_TABLE, YEARS
-from lib.live.program import pack, record, replay
+from tests.replays import recorded, replays
 
 D = torch.float64
 TABLE = torch.tensor(SIMPLEX_TABLE, dtype=D)  # commons, agrarian, capital in percent of land
@@ -195,11 +195,9 @@ def test_the_page_computes_the_same():
         ]
         return torch.cat([value.to(D).reshape(-1) for value in values])
 
-    recorder, inputs, out = record(walk, {"bare": 1.0, "alpha": 0.5})
-    program = pack(recorder, inputs, [out])
-    for setting in ({"bare": 0.0, "alpha": 1.0}, {"bare": 7.5, "alpha": 0.2}):
-        expected = walk(**{name: torch.tensor(value, dtype=D) for name, value in setting.items()})
-        torch.testing.assert_close(replay(program, setting)[0], expected, rtol=1e-10, atol=1e-12)
+    settings = ({"bare": 0.0, "alpha": 1.0}, {"bare": 7.5, "alpha": 0.2})
+    for found, expected in replays(recorded(walk, {"bare": 1.0, "alpha": 0.5}), walk, settings):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_gradients():

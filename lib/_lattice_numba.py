@@ -60,6 +60,33 @@ def _kuramoto_row(theta, omega, after, s0, s1, s2, c0, c1, c2, strength, dt):
 
 
 @njit(**OPTIONS)
+def _first_rows(field, sines, cosines):
+    """Fill the work space for row 0: row i of the lattice lies in row i % 3 of it, the last row in row 2."""
+    _sine_and_cosine(field[field.shape[0] - 1], sines[2], cosines[2])
+    _sine_and_cosine(field[0], sines[0], cosines[0])
+
+
+@njit(**OPTIONS)
+def _row_of_field(field, i, omega, out, sines, cosines, strength, dt):
+    """Step row i of a field; its own row and the one above stand in the work space already."""
+    above, here, below = (i + 2) % 3, i % 3, (i + 1) % 3
+    _sine_and_cosine(field[(i + 1) % field.shape[0]], sines[below], cosines[below])
+    _kuramoto_row(
+        field[i],
+        omega,
+        out,
+        sines[above],
+        sines[here],
+        sines[below],
+        cosines[above],
+        cosines[here],
+        cosines[below],
+        strength,
+        dt,
+    )
+
+
+@njit(**OPTIONS)
 def kuramoto(theta, omega, out, strength, dt):
     """out = theta + dt omega + strength * (sum of sines over four neighbours), wrapped."""
     replicas, rows, columns = theta.shape
@@ -67,25 +94,9 @@ def kuramoto(theta, omega, out, strength, dt):
     cosines = np.empty((3, columns + 2), np.float32)
     for replica in range(replicas):
         field = theta[replica]
-        # Row i of the lattice lies in row i % 3 of the work space.
-        _sine_and_cosine(field[rows - 1], sines[2], cosines[2])
-        _sine_and_cosine(field[0], sines[0], cosines[0])
+        _first_rows(field, sines, cosines)
         for i in range(rows):
-            above, here, below = (i + 2) % 3, i % 3, (i + 1) % 3
-            _sine_and_cosine(field[(i + 1) % rows], sines[below], cosines[below])
-            _kuramoto_row(
-                field[i],
-                omega[replica, i],
-                out[replica, i],
-                sines[above],
-                sines[here],
-                sines[below],
-                cosines[above],
-                cosines[here],
-                cosines[below],
-                strength,
-                dt,
-            )
+            _row_of_field(field, i, omega[replica, i], out[replica, i], sines, cosines, strength, dt)
 
 
 @njit(inline="always")
@@ -125,24 +136,9 @@ def asynchronous_kuramoto(theta, omega, out, strength, dt, limit, keys, counts):
     for replica in range(replicas):
         field = theta[replica]
         limits = limit[replica if limit.shape[0] > 1 else 0]
-        _sine_and_cosine(field[rows - 1], sines[2], cosines[2])
-        _sine_and_cosine(field[0], sines[0], cosines[0])
+        _first_rows(field, sines, cosines)
         for i in range(rows):
-            above, here, below = (i + 2) % 3, i % 3, (i + 1) % 3
-            _sine_and_cosine(field[(i + 1) % rows], sines[below], cosines[below])
-            _kuramoto_row(
-                field[i],
-                omega[replica, i],
-                out[replica, i],
-                sines[above],
-                sines[here],
-                sines[below],
-                cosines[above],
-                cosines[here],
-                cosines[below],
-                strength,
-                dt,
-            )
+            _row_of_field(field, i, omega[replica, i], out[replica, i], sines, cosines, strength, dt)
             _draw_row(np.uint32(i * columns), keys[replica], draws)
             _select_row(
                 draws,

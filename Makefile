@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book serve test lint unit browser colab bench notebooks screens new site-archive environment colab-env clean distclean
+.PHONY: help book serve test lint unit browser colab bench notebooks screens new site-archive environment colab-env bench-env clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,8 @@ browser: environment ## drive Chromium over every page of the built site
 colab: environment colab-env ## run the generated notebooks with Colab's versions of the libraries
 	@$(PY) -m pytest tests/colab
 
-bench: environment ## time each core against its peers, in one process
-	@for script in benchmarks/*.py; do echo "== $$script"; PYTHONPATH=. $(PY) $$script; done
+bench: bench-env ## time each core against its peers, in one process
+	@for script in benchmarks/*.py; do echo "== $$script"; PYTHONPATH=. .venv-bench/bin/python $$script; done
 
 notebooks: environment ## write the Colab notebooks from the chapters
 	@$(PY) -m lib.site.notebooks
@@ -57,7 +57,7 @@ clean: ## remove the built site and all caches of the build
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
 distclean: clean ## as clean, and remove the environments
-	rm -rf .venv .venv-colab
+	rm -rf .venv .venv-colab .venv-bench
 
 # The environment is complete when .venv/requirements.txt equals ours: dates of files do not matter, an unchanged list installs nothing.
 environment:
@@ -85,4 +85,13 @@ colab-env: environment
 	  $(PY) -m venv --clear .venv-colab; \
 	  .venv-colab/bin/python -m pip install --progress-bar on -r requirements-colab.txt; \
 	  cp requirements-colab.txt .venv-colab/requirements.txt; \
+	fi
+
+# A third environment: the book's own and the peers of the benchmarks.
+bench-env: environment
+	@if ! cat requirements.txt requirements-bench.txt | cmp -s - .venv-bench/requirements.txt; then \
+	  echo "Installing requirements-bench.txt into .venv-bench (a few minutes the first time)"; \
+	  $(PY) -m venv --clear .venv-bench; \
+	  .venv-bench/bin/python -m pip install --progress-bar on -r requirements-bench.txt; \
+	  cat requirements.txt requirements-bench.txt > .venv-bench/requirements.txt; \
 	fi

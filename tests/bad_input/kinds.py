@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 from dataclasses import dataclass
 
@@ -81,8 +82,9 @@ class Call:
     arguments: dict
 
     def __call__(self, **replaced):
-        module, name = self.function.split(".", 1)
-        function = importlib.import_module(f"lib.{module}")
-        for part in name.split("."):
+        parts = self.function.split(".")
+        depth = 2 if importlib.util.find_spec(f"lib.{parts[0]}").submodule_search_locations else 1
+        function = importlib.import_module(".".join(["lib", *parts[:depth]]))
+        for part in parts[depth:]:
             function = getattr(function, part)
         return function(**{name: value for name, (_, value) in self.arguments.items()} | replaced)

@@ -61,7 +61,7 @@ def test_the_rooms_of_the_repository():
     allowed = {
         ".ci", ".github", ".gitignore", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
         "_config.yml", "_toc.yml", "benchmarks", "book", "claims", "docs", "lib", "pyproject.toml",
-        "requirements-colab.txt", "requirements.txt", "results", "setup.py", "tests",
+        "requirements-bench.txt", "requirements-colab.txt", "requirements.txt", "results", "setup.py", "tests",
     }  # fmt: skip
     found = {name.split("/")[0] for name in tracked()}
     assert found <= allowed, found - allowed

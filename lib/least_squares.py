@@ -1,0 +1,289 @@
+"""Nonlinear least squares, many problems at once: Levenberg and Marquardt's method with a damping of its own each.
+
+One call fits thousands of bootstrap samples, starts or settings: every step is a handful of tensor operations for all
+problems that are still moving. Bounds are kept by freezing the parameters that press against them, so that an optimum
+on a bound is reached exactly. A bound from both sides holds a parameter fixed, as a profile likelihood needs it.
+
+Sources: D. W. Marquardt, J. SIAM 11 (1963) 431; D. M. Bates and D. G. Watts, Technometrics 23 (1981) 179 (the rule that
+stops); P. J. Huber, *Robust statistics* (1981), section 7.8 (weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib import checks
+
+__all__ = ["LeastSquares", "huber_loss", "least_squares"]
+
+# Where a step is better the damping falls by 5, where it is worse it rises by 4; between these ends.
+CALMER, WILDER = 0.2, 4.0
+LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e12
+# Problems at rest are taken out as soon as they are this share of all.
+AT_REST = 0.25
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Optima of a batch of problems.
+
+    Attributes
+    ----------
+    parameters : Tensor, (..., p)
+    cost : Tensor, (...)
+        Half the sum of squared residuals, or the sum of Huber's function of them.
+    converged : Tensor, (...), bool
+        Whether the remaining step was negligible; false where ``max_steps`` came first or no step helped.
+    information : Tensor, (..., p, p)
+        Normal matrix J^T W J at the optimum (W = 1 without ``huber``), over all parameters, also those on a bound.
+    steps : int
+        Steps tried, of the slowest problem.
+    """
+
+    parameters: Tensor
+    cost: Tensor
+    converged: Tensor
+    information: Tensor
+    steps: int
+
+
+def huber_loss(residuals, delta) -> Tensor:
+    """Huber's function: r^2 / 2 up to ``delta``, then the straight line delta (abs(r) - delta / 2).
+
+    Parameters
+    ----------
+    residuals : array_like
+    delta : array_like
+        Where the parabola ends, above 0, in the unit of the residuals.
+
+    Returns
+    -------
+    Tensor
+        Of the shape that both have in common.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite, or ``delta`` is not above 0.
+
+    Examples
+    --------
+    >>> huber_loss([0.5, -3.0], 1.0).tolist()
+    [0.125, 2.5]
+    """
+    residuals, delta = checks.tensors(residuals=residuals, delta=delta)
+    checks.batch(residuals=residuals.shape, delta=delta.shape)
+    checks.require(delta > 0, "delta must be above 0", delta)
+    return _huber(residuals, delta)
+
+
+def _huber(residuals: Tensor, delta) -> Tensor:
+    size = residuals.abs()
+    inside = torch.minimum(size, torch.as_tensor(delta, dtype=size.dtype, device=size.device))
+    return inside * (size - inside / 2)
+
+
+def least_squares(
+    residuals: Callable[..., Tensor],
+    start,
+    data=(),
+    jacobian: Callable[..., Tensor] | None = None,
+    lower=None,
+    upper=None,
+    huber: float | None = None,
+    tolerance: float = 1e-7,
+    max_steps: int = 200,
+) -> LeastSquares:
+    """Minimise sums of squared residuals, a batch of problems at once.
+
+    Parameters
+    ----------
+    residuals : callable
+        ``residuals(parameters, *data)`` of shape (batch, n) for parameters (batch, p); the problems must not mix.
+    start : array_like, (..., p)
+        Where each problem starts.
+    data : sequence of array_like, (..., n)
+        What the residuals need beside the parameters. The leading dimensions broadcast with those of ``start``; the
+        function receives (batch, n), or (1, n) for data that all problems share.
+    jacobian : callable, optional
+        Derivatives, (batch, n, p), of the same arguments. Default: forward differentiation, one pass a parameter.
+    lower, upper : array_like, (..., p), optional
+        Bounds, infinite where there is none; equal bounds hold a parameter fixed. A start outside is moved inside.
+    huber : float, optional
+        Sum Huber's function of the residuals with this ``delta`` instead of half their squares.
+    tolerance : float
+        Stop when the step that remains would lower the cost by less than ``tolerance`` squared of it.
+    max_steps : int
+        Largest number of steps.
+
+    Returns
+    -------
+    LeastSquares
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, a start gives residuals that are not finite, or a bound excludes everything.
+
+    Examples
+    --------
+    Two exponentials, from one start each:
+
+    >>> t = torch.linspace(0, 4, 9, dtype=torch.float64)
+    >>> counts = torch.stack([3 * torch.exp(-0.5 * t), 5 * torch.exp(-t)])
+    >>> fit = least_squares(lambda p, t, y: p[:, :1] * torch.exp(-p[:, 1:] * t) - y, [[1.0, 1.0]] * 2, (t, counts))
+    >>> fit.parameters
+    tensor([[3.0000, 0.5000],
+            [5.0000, 1.0000]], dtype=torch.float64)
+    """
+    for name, value in (("residuals", residuals), ("jacobian", jacobian)):
+        if value is None and name == "residuals":
+            raise ValueError("residuals must be callable, got None")
+        checks.callback(name, value)
+    tolerance = checks.real_number("tolerance", tolerance, lowest=0, highest=1, open_below=True)
+    max_steps = checks.integer("max_steps", max_steps, lowest=1)
+    if huber is not None:
+        huber = checks.real_number("huber", huber, lowest=0, open_below=True)
+    parameters, batch, data, lower, upper = _read(start, data, lower, upper)
+    problem = _Problem(residuals, jacobian, huber)
+    found = problem.solve(parameters, data, lower, upper, tolerance, max_steps)
+    parameters, cost, converged, information, steps = found
+    size = parameters.shape[-1]
+    return LeastSquares(
+        parameters.reshape(*batch, size),
+        cost.reshape(batch),
+        converged.reshape(batch),
+        information.reshape(*batch, size, size),
+        steps,
+    )
+
+
+class _Problem:
+    """What is minimised, and its derivatives."""
+
+    def __init__(self, residuals, jacobian, huber):
+        self.residuals = residuals
+        self.jacobian = jacobian or self._forward
+        self.huber = huber
+
+    def _forward(self, parameters: Tensor, *data: Tensor) -> Tensor:
+        columns = []
+        for direction in torch.eye(parameters.shape[-1], dtype=parameters.dtype, device=parameters.device):
+            along = direction.expand_as(parameters)
+            columns.append(torch.func.jvp(lambda p: self.residuals(p, *data), (parameters,), (along,))[1])
+        return torch.stack(columns, dim=-1)
+
+    def cost(self, residuals: Tensor) -> Tensor:
+        if self.huber is None:
+            return (residuals * residuals).sum(dim=-1) / 2
+        return _huber(residuals, self.huber).sum(dim=-1)
+
+    def normal_equations(self, parameters: Tensor, residuals: Tensor, data) -> tuple[Tensor, Tensor]:
+        J = self.jacobian(parameters, *data)
+        if self.huber is None:
+            weighted, pull = J, residuals
+        else:
+            weight = (self.huber / residuals.abs().clamp(min=self.huber)).unsqueeze(-1)
+            weighted, pull = J * weight, residuals * weight[..., 0]
+        return weighted.mT @ J, (J.mT @ pull.unsqueeze(-1)).squeeze(-1)
+
+    def solve(self, p, data, lower, upper, tolerance, max_steps):
+        """All problems until each is at rest; those at rest leave the arrays in time."""
+        count = len(p)
+        r = self.residuals(p, *data)
+        if r.dim() != 2 or r.shape[0] != count:
+            raise ValueError(f"residuals must return shape ({count}, n), got {tuple(r.shape)}")
+        checks.require(r.isfinite(), "start must give finite residuals, but they hold NaN or infinity")
+        cost = self.cost(r)
+        H, g = self.normal_equations(p, r, data)
+        damping = torch.full_like(cost, 1e-3)
+        moving = torch.ones(count, dtype=torch.bool, device=p.device)
+        converged = torch.zeros_like(moving)
+        where = torch.arange(count, device=p.device)
+        out = [torch.empty_like(value) for value in (p, cost, converged, H)]
+        steps = 0
+        while steps < max_steps:
+            step, drop = _damped_step(H, g, damping, p, lower, upper)
+            small = (drop <= tolerance**2 * cost) | _negligible(step, p)
+            converged = converged | (moving & small & (damping < 1))
+            moving = moving & ~converged & (damping < MOST_DAMPING)
+            left = int(moving.sum())
+            if left == 0:
+                break
+            if left <= (1 - AT_REST) * len(moving):
+                for whole, part in zip(out, (p, cost, converged, H)):
+                    whole[where] = part
+                p, r, cost, H, g, damping, converged, where, lower, upper, step = (
+                    value[moving] for value in (p, r, cost, H, g, damping, converged, where, lower, upper, step)
+                )
+                data = [tensor[moving] if len(tensor) == len(moving) else tensor for tensor in data]
+                moving = torch.ones_like(converged)
+            steps += 1
+            tried = torch.clamp(p - step, lower, upper)
+            r_tried = self.residuals(tried, *data)
+            cost_tried = self.cost(r_tried)
+            better = moving & (cost_tried < cost)
+            p = torch.where(better[:, None], tried, p)
+            r = torch.where(better[:, None], r_tried, r)
+            cost = torch.where(better, cost_tried, cost)
+            damping = torch.where(better, damping * CALMER, damping * WILDER).clamp(LEAST_DAMPING, MOST_DAMPING)
+            H, g = self.normal_equations(p, r, data)
+        for whole, part in zip(out, (p, cost, converged, H)):
+            whole[where] = part
+        return (out[0], out[1], out[2], out[3], steps)
+
+
+def _damped_step(H, g, damping, p, lower, upper) -> tuple[Tensor, Tensor]:
+    """What to subtract, and by how much the undamped model of the cost falls."""
+    frozen = ((p <= lower) & (g > 0)) | ((p >= upper) & (g < 0)) | (lower == upper)
+    free = (~frozen).to(H.dtype)
+    H = H * (free[:, :, None] * free[:, None, :])
+    g = g * free
+    diagonal = H.diagonal(dim1=-2, dim2=-1)
+    scale = torch.where(diagonal > 0, diagonal, 1.0)
+    # Relative to the diagonal; a parameter without any influence has no pull either and stays where it is.
+    lifted = H + torch.diag_embed((damping[:, None] + 1e-15) * scale)
+    step = torch.linalg.solve_ex(lifted, g.unsqueeze(-1))[0].squeeze(-1)
+    step = torch.where(step.isfinite(), step, 0.0)
+    return step, (g * step).sum(dim=-1) / 2
+
+
+def _negligible(step: Tensor, p: Tensor) -> Tensor:
+    tiny = 8 * torch.finfo(p.dtype).eps
+    return (step.abs() <= tiny * p.abs().clamp(min=tiny)).all(dim=-1)
+
+
+def _read(start, data, lower, upper):
+    if isinstance(data, Tensor) or not isinstance(data, (tuple, list)):
+        raise ValueError(f"data must be a sequence of arrays, got {checks.describe(data)}")
+    named = {"start": start} | {f"data[{i}]": value for i, value in enumerate(data)}
+    start, *data = checks.tensors(**named)
+    checks.shape("start", start, None)
+    for i, tensor in enumerate(data):
+        checks.shape(f"data[{i}]", tensor, None)
+    batch = checks.batch(start=start.shape[:-1], **{f"data[{i}]": d.shape[:-1] for i, d in enumerate(data)})
+    size = start.shape[-1]
+    bounds = []
+    for name, value, far in (("lower", lower, -torch.inf), ("upper", upper, torch.inf)):
+        bound = torch.as_tensor(far, dtype=start.dtype) if value is None else _bound(name, value, start)
+        checks.batch(start=(*batch, size), **{name: bound.shape})
+        bounds.append(bound.to(start).expand(*batch, size).reshape(-1, size))
+    lower, upper = bounds
+    checks.require(lower <= upper, "lower must not exceed upper", lower)
+    p = start.expand(*batch, size).reshape(-1, size)
+    data = [d.expand(*batch, d.shape[-1]).reshape(-1, d.shape[-1]) if d.dim() > 1 else d[None] for d in data]
+    return torch.clamp(p, lower, upper), batch, data, lower, upper
+
+
+def _bound(name: str, value, start: Tensor) -> Tensor:
+    """Bounds may be infinite, so they are read without the check for finite numbers."""
+    try:
+        bound = torch.as_tensor(value, dtype=start.dtype, device=start.device)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"{name} must be numbers in a rectangular array, got {checks.describe(value)}") from problem
+    checks.require(~bound.isnan(), f"{name} must not be NaN")
+    return bound

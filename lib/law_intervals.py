@@ -64,7 +64,7 @@ class BootstrapLaw:
             curves = three_regions(m, values["best_guess"], values["beta"], values["m0"], values["gamma"])
         else:
             curves = values["alpha"] * m ** values["beta"] + values.get("gamma", 0.0)
-        return _percentile(curves, self.ci)
+        return percentile(curves, self.ci)
 
 
 def resample_curves(m, err, n_boot: int, seed: int = 0, *, law: PowerLaw | None = None, fewer: bool = False) -> Tensor:
@@ -212,7 +212,7 @@ def bootstrap_power_law(
             for name in samples
         }
     else:
-        intervals = {name: _percentile(sample, ci) for name, sample in samples.items()}
+        intervals = {name: percentile(sample, ci) for name, sample in samples.items()}
     return BootstrapLaw(law, intervals, samples, torch.cat(converged).reshape(shape), ci, method)
 
 
@@ -357,7 +357,7 @@ def _refitted(law: PowerLaw, drawn: Tensor) -> tuple[_power_fit.Data, _power_fit
     return data, _power_fit.best_of(law.form, data, law.fit.theta.repeat(copies, 1)[None])
 
 
-def _percentile(sample: Tensor, ci: float) -> Tensor:
+def percentile(sample: Tensor, ci: float) -> Tensor:
     levels = torch.tensor([(1 - ci) / 2, (1 + ci) / 2], dtype=sample.dtype, device=sample.device)
     return sample.quantile(levels, dim=0).movedim(0, -1)
 
@@ -368,7 +368,7 @@ def _studentized(name: str, value: Tensor, error: Tensor, sample: Tensor, errors
     if logarithmic:
         value, sample = value.log(), sample.log()
     t = torch.where(errors > 0, (sample - value) / errors, 0.0)
-    low, high = _percentile(t, ci).unbind(dim=-1)
+    low, high = percentile(t, ci).unbind(dim=-1)
     ends = torch.stack([value - high * error, value - low * error], dim=-1)
     if logarithmic:
         return ends.exp()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lib import checks
 
-__all__ = ["data_needed", "halving_factor", "local_slopes", "log_log_line", "power_law", "three_regions"]
+__all__ = ["data_needed", "floored_line", "halving_factor", "local_slopes", "log_log_line", "power_law", "three_regions"]
 
 
 def power_law(m, alpha, beta, gamma=0.0) -> Tensor:
@@ -142,6 +142,61 @@ def log_log_line(m, err, weights=1.0) -> tuple[Tensor, Tensor]:
     checks.require(enough, "m must have at least two different values with a weight")
     beta = (weights * apart * (y - y_mean)).sum(dim=-1) / spread
     return (y_mean[..., 0] - beta * x_mean[..., 0]).exp(), beta
+
+
+def floored_line(m, err, weights=1.0, candidates: int = 200) -> tuple[Tensor, Tensor, Tensor]:
+    """Power law with a floor by search: the straight line above each of many floors, and the floor that fits best.
+
+    Quick and without branches, for a live figure; :func:`lib.powerlaw.fit_power_law` finds the optimum and says how
+    sure it is. Each line minimises the errors of ln err to first order.
+
+    Parameters
+    ----------
+    m : array_like, (n,)
+        Sizes, above 0, of at least two values.
+    err : array_like, (n,)
+        Errors, above 0.
+    weights : array_like, () or (n,)
+        Weight of each point, at least 0; 0 leaves a point out.
+    candidates : int
+        Floors that are tried, from 0 to just below the smallest error that counts; at least 2.
+
+    Returns
+    -------
+    alpha, beta, gamma : Tensor, ()
+        Of err = alpha m^beta + gamma.
+
+    Raises
+    ------
+    ValueError
+        If m or err is not a vector of positive numbers of one length, a weight is negative, all weighted m are equal,
+        or candidates is below 2.
+
+    Examples
+    --------
+    >>> m = 2.0 ** torch.arange(8, 15, dtype=torch.float64)
+    >>> alpha, beta, gamma = floored_line(m, power_law(m, 10.0, -0.5, 0.05), candidates=1000)
+    >>> round(float(beta), 2), round(float(gamma), 3)
+    (-0.5, 0.05)
+    """
+    m, err, weights = checks.tensors(m=m, err=err, weights=weights)
+    candidates = checks.integer("candidates", candidates, lowest=2)
+    for name, value in (("m", m), ("err", err)):
+        if value.dim() != 1:
+            raise ValueError(f"{name} must have shape (n,), got {tuple(value.shape)}")
+    checks.shape("err", err, len(m))
+    checks.batch(err=err.shape, weights=weights.shape)
+    checks.require(err > 0, "err must be above 0", err)
+    checks.require(weights >= 0, "weights must be at least 0", weights)
+    weights = weights.expand(err.shape)
+    least = torch.where(weights > 0, err, torch.full_like(err, torch.inf)).amin()
+    gamma = least * torch.linspace(0, 0.995, candidates, dtype=err.dtype, device=err.device)[:, None]
+    # A point that does not count may lie below the floor.
+    reducible = torch.where(weights > 0, err - gamma, torch.ones_like(err))
+    alpha, beta = log_log_line(m, reducible, weights * (reducible / err) ** 2)
+    fitted = alpha[:, None] * m ** beta[:, None] + gamma
+    best = (weights * (fitted.log() - err.log()).square()).sum(dim=-1).argmin().reshape(1)
+    return alpha[best][0], beta[best][0], gamma[best][0, 0]
 
 
 def local_slopes(m, err) -> Tensor:

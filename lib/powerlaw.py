@@ -25,7 +25,15 @@ from lib.joint_laws import (
 )
 from lib.law_choice import Comparison, Holdout, Region, compare_forms, holdout_error, power_law_region
 from lib.law_intervals import BootstrapLaw, bootstrap_power_law, profile_intervals, resample_curves
-from lib.power_forms import data_needed, halving_factor, local_slopes, log_log_line, power_law, three_regions
+from lib.power_forms import (
+    data_needed,
+    floored_line,
+    halving_factor,
+    local_slopes,
+    log_log_line,
+    power_law,
+    three_regions,
+)
 from lib.power_law_fit import PowerLaw, fit_power_law
 
 __all__ = [
@@ -54,6 +62,7 @@ __all__ = [
     "fit_heavy_tail",
     "fit_joint_law",
     "fit_power_law",
+    "floored_line",
     "halving_factor",
     "holdout_error",
     "isoflop_minima",

@@ -6,119 +6,54 @@ back each task with its outcome as soon as it is known, in any order.
 
 from __future__ import annotations
 
-import threading
-import time
+import importlib
+import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
-from lib._sweep_points import plain
+from lib import _sweep_worker
+from lib._sweep_worker import LoadError, attempt, follow
 
-__all__ = ["Task", "attempt", "dask", "joblib", "serial"]
+__all__ = ["connected", "dask", "joblib", "serial"]
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
+PATIENCE = "10s"
+"""How long the scheduler of a cluster may take to answer."""
+
 DEATHS = 3
-"""A point that has taken that many workers with it is counted as failed; dask's own number of allowed failures."""
+"""A point that has taken that many workers with it is counted as failed."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One call of the function of a sweep: arguments by name, limit in seconds or None, threads of torch or None."""
+def cores() -> int:
+    """Processors that this process may use, as joblib counts them."""
+    from joblib import cpu_count
 
-    function: Callable
-    arguments: dict
-    seconds: float | None
-    threads: int | None
+    return cpu_count()
 
 
-def attempt(task: Task) -> dict:
-    """Compute one point, in whatever process; errors of the function become part of the outcome."""
-    started = time.perf_counter()
-    try:
-        with _Threads(task.threads):
-            value = _call(task)
-        outcome = {"status": "finished", "result": plain("result", value)}
-    except (Exception, SystemExit) as problem:
-        outcome = failure(problem)
-    return outcome | {"seconds": round(time.perf_counter() - started, 6)}
+def _died(times: int) -> dict:
+    """The outcome of a point that kills its workers."""
+    return {"status": "failed", "error": f"its worker died {times} times", "seconds": None}
 
 
-def failure(problem: BaseException) -> dict:
-    """An error as part of a record: what it says, and the line that raised it."""
-    outcome = {"status": "failed", "error": f"{type(problem).__name__}: {problem}"}
-    trace = problem.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is not None:
-        code = trace.tb_frame.f_code
-        outcome["where"] = f"{Path(code.co_filename).name}, line {trace.tb_lineno}, in {code.co_name}"
-    return outcome
+def _unusable(where: str, problem: BaseException) -> RuntimeError:
+    """What ends a sweep because it would befall every point."""
+    what = "load the function" if isinstance(problem, LoadError) else "compute a point"
+    error = RuntimeError(f"a {where} cannot {what}: {problem}")
+    error.__cause__ = problem
+    return error
 
 
-class _Threads:
-    """Threads of torch for the time of a point: as many in every process, or its sums may differ in their last bits."""
-
-    def __init__(self, number: int | None):
-        self.number = number
-
-    def __enter__(self):
-        import torch
-
-        self.before = torch.get_num_threads()
-        if self.number is not None and self.number != self.before:
-            torch.set_num_threads(self.number)
-
-    def __exit__(self, *problem):
-        import torch
-
-        if torch.get_num_threads() != self.before:
-            torch.set_num_threads(self.before)
-
-
-def _call(task: Task):
-    """Call the function; after its time is over, stop it at the next line of Python it comes to."""
-    if task.seconds is None:
-        return task.function(**task.arguments)
-    outcome = {}
-
-    def work():
-        try:
-            outcome["value"] = task.function(**task.arguments)
-        except BaseException as problem:
-            outcome["problem"] = problem
-
-    # A thread of its own can be stopped on every system and in every kind of worker; signals reach main threads only.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(task.seconds)
-    late = thread.is_alive()
-    if late:
-        _stop(thread)
-        thread.join()
-    if "value" in outcome:
-        return outcome["value"]
-    if late and isinstance(outcome.get("problem"), SystemExit):
-        raise TimeoutError(f"took more than its {task.seconds:g} s") from None
-    raise outcome["problem"]
-
-
-def _stop(thread: threading.Thread) -> None:
-    """Raise SystemExit in a thread: what the function catches for its own purposes does not catch this."""
-    import ctypes
-
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-
-
-def serial(tasks: Iterator, workers: int | None) -> Iterator[tuple]:
+def serial(tasks: Iterator, workers: int | None, threads: int | None) -> Iterator[tuple]:
     """One point after the other in this process."""
     for name, task in tasks:
         yield name, attempt(task)
 
 
-def joblib(tasks: Iterator, workers: int | None) -> Iterator[tuple]:
+def joblib(tasks: Iterator, workers: int | None, threads: int | None) -> Iterator[tuple]:
     """On the cores of this machine, in joblib's processes (loky).
 
     When a worker dies, all points that were running are lost with it. They run again one at a time: so it shows which
@@ -126,26 +61,31 @@ def joblib(tasks: Iterator, workers: int | None) -> Iterator[tuple]:
     """
     from concurrent.futures import FIRST_COMPLETED, wait
 
-    import joblib as engine
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     def start():
-        return ProcessPoolExecutor(max_workers=workers, env=dict.fromkeys(THREADS, "1"))
+        env = {} if threads is None else dict.fromkeys(THREADS, str(threads))
+        return ProcessPoolExecutor(max_workers=workers, env=env, initializer=follow, initargs=(os.getpid(),))
 
-    workers = workers or engine.cpu_count()
+    workers = workers or cores()
     pool = start()
     running, suspects, deaths = {}, deque(), Counter()
     try:
         while True:
             alone = bool(suspects)
-            chosen = [suspects.popleft()] if alone else islice(tasks, workers - len(running))
-            for name, task in chosen:
-                running[pool.submit(attempt, task)] = (name, task)
-            if not running:
+            broken = False
+            for name, task in [suspects.popleft()] if alone else islice(tasks, workers - len(running)):
+                try:
+                    running[pool.submit(attempt, task)] = (name, task)
+                except TerminatedWorkerError:  # by a point submitted a moment ago
+                    suspects.append((name, task))
+                    broken = True
+                    break
+            if not running and not broken:
                 return
             done = wait(running, return_when=FIRST_COMPLETED).done
-            if any(isinstance(future.exception(), TerminatedWorkerError) for future in done):
+            if broken or any(isinstance(future.exception(), TerminatedWorkerError) for future in done):
                 done = wait(running).done
                 pool.shutdown(kill_workers=True)
                 pool = start()
@@ -156,23 +96,35 @@ def joblib(tasks: Iterator, workers: int | None) -> Iterator[tuple]:
                     yield name, future.result()
                     continue
                 if not isinstance(problem, TerminatedWorkerError):
-                    raise RuntimeError(f"a worker process cannot compute a point: {problem}") from problem
+                    raise _unusable("worker process", problem)
                 deaths[name] += 1
                 if alone and deaths[name] >= DEATHS:
-                    yield name, failure(problem) | {"error": f"the worker process died {DEATHS} times", "seconds": None}
+                    yield name, _died(DEATHS)
                 else:
                     suspects.append((name, task))
     finally:
         pool.shutdown(kill_workers=True)
 
 
-def dask(tasks: Iterator, workers: int | None, client) -> Iterator[tuple]:
+def dask(tasks: Iterator, workers: int | None, threads: int | None, where) -> Iterator[tuple]:
     """On the workers of a dask cluster, which repeats what a dying worker leaves behind."""
+    with connected(where, workers) as client:
+        yield from _on_cluster(tasks, workers, client)
+
+
+def _on_cluster(tasks: Iterator, workers: int | None, client) -> Iterator[tuple]:
     from distributed import KilledWorker, wait
 
+    try:  # a task whose code a worker cannot import would never come back
+        client.run(importlib.import_module, _sweep_worker.__name__)
+    except ImportError as problem:
+        raise RuntimeError(
+            f"backend is a cluster whose workers cannot import lib; install it there ({problem})"
+        ) from problem
     running = {}
     try:
         while True:
+            # Asked anew each time: a cluster may grow. Before its first worker has come, one point waits for it.
             room = workers or max(1, sum(client.nthreads().values()))
             for name, task in islice(tasks, max(0, room - len(running))):
                 running[client.submit(attempt, task, pure=False)] = name
@@ -184,9 +136,42 @@ def dask(tasks: Iterator, workers: int | None, client) -> Iterator[tuple]:
                 if problem is None:
                     yield name, future.result()
                 elif isinstance(problem, KilledWorker):
-                    yield name, failure(problem) | {"seconds": None}
+                    yield name, _died(problem.allowed_failures + 1)
                 else:
-                    raise RuntimeError(f"a worker of the cluster cannot compute a point: {problem}") from problem
+                    raise _unusable("worker of the cluster", problem)
     finally:
         if running:
             client.cancel(list(running))
+
+
+@contextmanager
+def connected(where, workers: int | None):
+    """A client of a cluster: one of this machine's own for ``"dask"``, else that of an address, or the one given.
+
+    Raises
+    ------
+    ConnectionError
+        If nothing answers at the address.
+    """
+    from distributed import Client, LocalCluster
+
+    if not isinstance(where, str):
+        yield where
+    elif where == "dask":
+        # On the loopback; the scheduler's web server, which has one port for all clusters, takes a free one.
+        local = LocalCluster(
+            n_workers=workers or cores(),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        )
+        with local, Client(local) as client:
+            yield client
+    else:
+        try:
+            client = Client(where, timeout=PATIENCE)
+        except OSError as problem:
+            raise ConnectionError(f"backend is {where!r}, but no dask scheduler answers there ({problem})") from problem
+        with client:
+            yield client

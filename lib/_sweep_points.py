@@ -5,52 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import torch
-
 from lib import checks
+from lib._sweep_worker import plain
 
-__all__ = ["canonical", "expand", "plain", "seed_of"]
-
-ALLOWED = "numbers, texts, true, false, None, and lists, arrays, tensors and dictionaries of these"
-
-
-def plain(name: str, value, *, finite: bool = False):
-    """A value as JSON gives it back: arrays, tensors and tuples become lists, numpy's numbers Python's.
-
-    Raises
-    ------
-    ValueError
-        If JSON cannot hold it, or if it holds NaN or infinity although they are not allowed.
-
-    Examples
-    --------
-    >>> plain("result", {"loss": np.float64(0.5), "curve": torch.tensor([1, 2])})
-    {'loss': 0.5, 'curve': [1, 2]}
-    """
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().tolist()
-    elif isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        if finite and not math.isfinite(value):
-            raise ValueError(f"{name} must be finite, got {value}")
-        return float(value)
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"{name} must have texts for names, got {checks.describe(key)}")
-        return {key: plain(f"{name}[{key!r}]", entry, finite=finite) for key, entry in value.items()}
-    if isinstance(value, (list, tuple, range)):
-        return [plain(f"{name}[{place}]", entry, finite=finite) for place, entry in enumerate(value)]
-    raise ValueError(f"{name} must be made of {ALLOWED}, got {checks.describe(value)} ({type(value).__name__})")
+__all__ = ["canonical", "expand", "read_grid", "seed_of"]
 
 
 def canonical(value) -> str:
@@ -64,7 +24,7 @@ def canonical(value) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def values(name: str, given) -> list:
+def _values(name: str, given) -> list:
     """The values of one parameter, checked.
 
     Raises
@@ -72,7 +32,7 @@ def values(name: str, given) -> list:
     ValueError
         If they are no list, empty, repeated, or not plain.
     """
-    if isinstance(given, (torch.Tensor, np.ndarray)):
+    if hasattr(given, "tolist"):  # an array or a tensor
         given = given.tolist()
     if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
         raise ValueError(f"{name} must be a list of values, got {checks.describe(given)}")
@@ -99,12 +59,12 @@ def read_grid(grid) -> dict | list:
         for name in grid:
             if not isinstance(name, str) or not name.isidentifier():
                 raise ValueError(f"grid must have names of parameters, got {checks.describe(name)}")
-        return {name: values(f"grid[{name!r}]", given) for name, given in grid.items()}
+        return {name: _values(f"grid[{name!r}]", given) for name, given in grid.items()}
     if not isinstance(grid, (list, tuple)) or not all(isinstance(point, Mapping) for point in grid):
         raise ValueError(
             f"grid must be a dictionary parameter -> list of values, or a list of points, got {checks.describe(grid)}"
         )
-    points = values("grid", grid)
+    points = _values("grid", grid)
     for place, point in enumerate(points):
         if set(point) != set(points[0]):
             raise ValueError(

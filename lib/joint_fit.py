@@ -20,6 +20,7 @@ from lib._law_diagnostics import EXACT, condition
 from lib.joint_laws import JointLaw
 from lib.law_intervals import percentile
 from lib.least_squares import LeastSquares, least_squares
+from lib.power_forms import same_length
 from lib.power_law_fit import read_level
 
 __all__ = ["BootstrapJointLaw", "JointFit", "bootstrap_joint_law", "fit_joint_law"]
@@ -233,9 +234,9 @@ def _read_runs(N, D, L) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     N, D, L = checks.tensors(N=N, D=D, L=L)
     if N.dim() != 1 or len(N) == 0:
         raise ValueError(f"N must have shape (n,), got {tuple(N.shape)}")
-    if D.shape != N.shape:
-        raise ValueError(f"D must have shape {tuple(N.shape)} as N, got {tuple(D.shape)}")
-    checks.shape("L", L, len(N))
+    if D.dim() != 1 or len(D) == 0:
+        raise ValueError(f"D must have shape (n,), got {tuple(D.shape)}")
+    same_length(N=N, D=D, L=L)
     for name, value in (("N", N), ("D", D), ("L", L)):
         checks.require(value > 0, f"{name} must be above 0", value)
     if len(N) < len(NAMES) + 1:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lib import checks
+from lib.power_forms import same_length
 
 __all__ = [
     "BESIROGLU",
@@ -231,8 +232,7 @@ def isoflop_minima(C, N, L) -> IsoFlop:
     (9.5, True)
     """
     C, N, L = checks.tensors(C=C, N=N, L=L)
-    checks.shape("N", N, None)
-    checks.shape("L", L, N.shape[-1])
+    same_length(N=N, L=L)
     batch = checks.batch(C=C.shape, N=N.shape[:-1], L=L.shape[:-1])
     checks.require(C > 0, "C must be above 0", C)
     checks.require(N > 0, "N must be above 0", N)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lib import _law_diagnostics, _power_fit, checks
-from lib.power_forms import three_regions
+from lib.power_forms import same_length, three_regions
 from lib.power_law_fit import PowerLaw, fit_power_law, read_form, read_level
 
 __all__ = ["BootstrapLaw", "bootstrap_power_law", "profile_intervals", "resample_curves"]
@@ -175,10 +175,7 @@ def bootstrap_power_law(
     ci = read_level(ci)
     checks.choice("method", method, METHODS)
     seed = checks.integer("seed", seed, lowest=0, highest=2**63 - 1)
-    try:
-        m, err = _read(m, err_by_seed)
-    except ValueError as problem:
-        raise ValueError(str(problem).replace("err ", "err_by_seed ", 1)) from None
+    m, err = _read(m, err_by_seed, "err_by_seed")
     logs = err.log()
     options = dict(form=form, rising=True, unidentified=unidentified, m_unit=m_unit, err_unit=err_unit)
     law = fit_power_law(m, logs.mean(dim=-2).exp(), **options)
@@ -305,15 +302,15 @@ def _inside(values: Tensor, position: int) -> Tensor:
     return values.clamp(min=0) if position == 2 else values
 
 
-def _read(m, err) -> tuple[Tensor, Tensor]:
-    m, err = checks.tensors(m=m, err=err)
+def _read(m, err, name: str = "err") -> tuple[Tensor, Tensor]:
+    """Checked sizes (n,) and errors (..., seeds, n); one curve is one seed."""
+    m, err = checks.tensors(m=m, **{name: err})
     if m.dim() != 1 or len(m) == 0:
         raise ValueError(f"m must have shape (n,), got {tuple(m.shape)}")
-    checks.shape("err", err, len(m))
+    same_length(m=m, **{name: err})
     err = err[None] if err.dim() == 1 else err
-    checks.shape("err", err, None, len(m))
     checks.require(m > 0, "m must be above 0", m)
-    checks.require(err > 0, "err must be above 0", err)
+    checks.require(err > 0, f"{name} must be above 0", err)
     return m, err
 
 

@@ -116,7 +116,7 @@ def least_squares(
     huber : float, optional
         Sum Huber's function of the residuals with this ``delta`` instead of half their squares.
     tolerance : float
-        Stop when the step that remains would lower the cost by less than ``tolerance`` squared of it.
+        Stop with the step that lowers the cost by less than ``tolerance`` squared of it.
     max_steps : int
         Largest number of steps.
 
@@ -209,7 +209,10 @@ class _Problem:
         while steps < max_steps:
             step, drop = _damped_step(H, g, damping, p, lower, upper)
             small = (drop <= tolerance**2 * cost) | _negligible(step, p)
-            converged = converged | (moving & small & (damping < 1))
+            settled = moving & small & (damping < 1)
+            # The last step is below what the cost can show, and still sharpens the parameters.
+            p = torch.where(settled[:, None], torch.clamp(p - step, lower, upper), p)
+            converged = converged | settled
             moving = moving & ~converged & (damping < MOST_DAMPING)
             left = int(moving.sum())
             if left == 0:

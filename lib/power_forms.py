@@ -126,8 +126,7 @@ def log_log_line(m, err, weights=1.0) -> tuple[Tensor, Tensor]:
     -0.301
     """
     m, err, weights = checks.tensors(m=m, err=err, weights=weights)
-    checks.shape("m", m, None)
-    checks.shape("err", err, m.shape[-1])
+    same_length(m=m, err=err)
     checks.batch(m=m.shape, err=err.shape, weights=weights.shape)
     checks.require(m > 0, "m must be above 0", m)
     checks.require(err > 0, "err must be above 0", err)
@@ -139,7 +138,7 @@ def log_log_line(m, err, weights=1.0) -> tuple[Tensor, Tensor]:
     apart = x - x_mean
     spread = (weights * apart * apart).sum(dim=-1)
     enough = spread > 1e-20 * (weights * (1 + x * x)).sum(dim=-1)
-    checks.require(enough, "m must have at least two different values with a weight")
+    checks.require(enough, "m must have at least two different values whose weights are above 0")
     beta = (weights * apart * (y - y_mean)).sum(dim=-1) / spread
     return (y_mean[..., 0] - beta * x_mean[..., 0]).exp(), beta
 
@@ -224,8 +223,7 @@ def local_slopes(m, err) -> Tensor:
     [-1.0, 0.0]
     """
     m, err = checks.tensors(m=m, err=err)
-    checks.shape("m", m, None)
-    checks.shape("err", err, m.shape[-1])
+    same_length(m=m, err=err)
     if m.shape[-1] < 2:
         raise ValueError("m must have at least two values, got one")
     checks.batch(m=m.shape[:-1], err=err.shape[:-1])
@@ -295,3 +293,13 @@ def data_needed(err, alpha, beta, gamma=0.0) -> Tensor:
     checks.require(gamma >= 0, "gamma must be at least 0", gamma)
     checks.require(err > gamma, "err must be above the floor gamma, which no amount of data passes", err)
     return ((err - gamma) / alpha) ** (1 / beta)
+
+
+def same_length(**named: Tensor) -> None:
+    """Check that arrays have as many points, in their last dimension, as the first."""
+    first = next(iter(named.values()))
+    for name, tensor in named.items():
+        checks.shape(name, tensor, None)
+        if tensor.shape[-1] != first.shape[-1]:
+            shapes = " and ".join(str(tuple(tensor.shape)) for tensor in named.values())
+            raise ValueError(f"{' and '.join(named)} must have the same number of points, got shapes {shapes}")

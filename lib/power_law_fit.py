@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lib import _law_diagnostics, _power_fit, checks
 from lib._power_fit import Data, Fit
-from lib.power_forms import data_needed, halving_factor, power_law, three_regions
+from lib.power_forms import data_needed, halving_factor, power_law, same_length, three_regions
 
 __all__ = ["PowerLaw", "fit_power_law"]
 
@@ -292,8 +292,7 @@ def read_level(ci) -> float:
 def read_curve(m, err, weights, form: str) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     """Checked (batch, n) tensors and the shape of the batch."""
     m, err, weights = checks.tensors(m=m, err=err, weights=1.0 if weights is None else weights)
-    checks.shape("m", m, None)
-    checks.shape("err", err, m.shape[-1])
+    same_length(m=m, err=err)
     if weights.dim():
         checks.shape("weights", weights, m.shape[-1])
     checks.require(m > 0, "m must be above 0", m)

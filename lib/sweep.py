@@ -19,9 +19,11 @@ and on a cluster when one argument says so (dask). Every point that is done is a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,13 +32,15 @@ from pathlib import Path
 
 from lib import _sweep_backends as backends
 from lib import checks
-from lib._sweep_points import canonical, expand, plain, read_grid, seed_of
+from lib._sweep_points import canonical, expand, read_grid, seed_of
+from lib._sweep_worker import Task, plain
 from lib.progress import ProgressBar
 from lib.sweep_table import SweepTable, TableWriter, file_path, key_of, read_table
 
 __all__ = ["Budget", "Sweep", "SweepTable", "read_table", "run"]
 
-BACKENDS = ("joblib", "serial", "dask")
+ADDRESS = re.compile(r"([a-z]+://)?[^\s/]+:\d+")
+"""A scheduler's, such as ``tcp://host:8786``."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ def run(
     Notes
     -----
     A point whose function raises is recorded as failed, with the error, and the others go on. A point that was running
-    when a worker died runs again; one that has taken three workers with it is recorded as failed.
+    when its worker died runs again; one that takes worker after worker with it is recorded as failed.
     """
     if not isinstance(sweep, Sweep):
         raise ValueError(f"sweep must be a Sweep, got {checks.describe(sweep)}")
@@ -232,50 +236,60 @@ def run(
     if not callable(clock):
         raise ValueError(f"clock must be callable, got {checks.describe(clock)}")
     compute = _backend(backend)
-    if backend != "serial":
-        _check_sendable(sweep.function)
+    function = sweep.function if compute is backends.serial else _pickled(sweep.function)
     bar = ProgressBar("points") if progress == "bar" else progress
+    budget = sweep.budget or Budget()
     settled = ("finished",) if retry_failed else ("finished", "failed")
     with TableWriter(path, sweep.fingerprint, sweep.description) as writer:
         held = {key_of(row): row["status"] for row in writer.rows}
-        points = [point for point in sweep.points() if held.get(key_of(point)) not in settled]
+        points = [point for point in sweep.points() if held.get(key_of(point)) not in settled][: budget.points]
         if points:
-            _compute(sweep, points, writer, functools.partial(compute, workers=workers), threads, bar, clock)
+            tasks = _tasks(function, points, budget, threads, clock)
+            failed = 0
+            with contextlib.closing(compute(tasks, workers, threads)) as outcomes:  # no worker outlives an error
+                for done, (place, outcome) in enumerate(outcomes, start=1):
+                    writer.append(points[place] | outcome)
+                    failed += outcome["status"] == "failed"
+                    if bar is not None:
+                        bar(done, len(points), f"{failed} failed" if failed else "")
     return read_table(path)
 
 
-def _compute(sweep: Sweep, points: list, writer: TableWriter, compute, threads, bar, clock) -> None:
-    """Let a backend compute points while the budget lasts, and write each as it comes."""
-    budget = sweep.budget or Budget()
-    if budget.points is not None:
-        points = points[: budget.points]
+def _tasks(function, points: list, budget: Budget, threads: int | None, clock) -> Iterator[tuple]:
+    """Places of points and what to do there, as long as the run has time."""
     started = clock()
-
-    def tasks() -> Iterator[tuple]:
-        for place, point in enumerate(points):
-            if budget.seconds is not None and clock() - started >= budget.seconds:
-                return
-            arguments = dict(point["point"])
-            if point["seed"] is not None:
-                arguments["seed"] = point["seed"]
-            yield place, backends.Task(sweep.function, arguments, budget.seconds_per_point, threads)
-
-    failed = 0
-    for done, (place, outcome) in enumerate(compute(tasks()), start=1):
-        writer.append(points[place] | outcome)
-        failed += outcome["status"] == "failed"
-        if bar is not None:
-            bar(done, len(points), f"{failed} failed" if failed else "")
+    for place, point in enumerate(points):
+        if budget.seconds is not None and clock() - started >= budget.seconds:
+            return
+        seed = {} if point["seed"] is None else {"seed": point["seed"]}
+        yield place, Task(function, point["point"] | seed, budget.seconds_per_point, threads)
 
 
 def _backend(backend) -> Callable:
     """The function that computes tasks, for the argument of `run`."""
     if isinstance(backend, str) and backend in ("joblib", "serial"):
         return getattr(backends, backend)
+    named = isinstance(backend, str) and (backend == "dask" or ADDRESS.fullmatch(backend))
+    if named:
+        try:
+            import distributed  # noqa: F401
+        except ImportError as problem:
+            raise ImportError(
+                f'backend={backend!r} needs dask: pip install "living-models[cluster]" ({problem})'
+            ) from problem
+    if named or _is_client(backend):
+        return functools.partial(backends.dask, where=backend)
     raise ValueError(
-        f"backend must be one of {', '.join(map(repr, BACKENDS))}, the address of a dask scheduler such as "
-        f"'tcp://host:8786', or a dask client, got {checks.describe(backend)}"
+        "backend must be 'joblib', 'serial', 'dask', the address of a dask scheduler such as 'tcp://host:8786', "
+        f"or a dask client that is connected and not asynchronous, got {checks.describe(backend)}"
     )
+
+
+def _is_client(backend) -> bool:
+    """Whether it is a client of dask that can be used; who has one has imported dask."""
+    distributed = sys.modules.get("distributed")
+    known = distributed is not None and isinstance(backend, distributed.Client)
+    return known and backend.status == "running" and not backend.asynchronous
 
 
 def _function_name(function) -> str:
@@ -343,12 +357,12 @@ def _check_call(function, parameters: list, seeded: bool) -> None:
         raise ValueError(f"grid does not fit {name} ({problem}); its parameters: {takes}") from None
 
 
-def _check_sendable(function) -> None:
-    """Refuse a function that holds what cannot leave this process."""
+def _pickled(function) -> bytes:
+    """The function as it goes to other processes; refused if it holds what cannot leave this one."""
     from joblib.externals.loky.backend.reduction import dumps
 
     try:
-        dumps(function)
+        return bytes(dumps(function))
     except Exception as problem:
         raise ValueError(
             f"function cannot be sent to another process ({problem}); define it at the top of a module, without open "

@@ -208,7 +208,7 @@ class _Problem:
         steps = 0
         while steps < max_steps:
             step, drop = _damped_step(H, g, damping, p, lower, upper)
-            small = (drop <= tolerance**2 * cost) | _negligible(step, p)
+            small = drop <= tolerance**2 * cost + _rounding(H, p)
             settled = moving & small & (damping < 1)
             # The last step is below what the cost can show, and still sharpens the parameters.
             p = torch.where(settled[:, None], torch.clamp(p - step, lower, upper), p)
@@ -255,9 +255,10 @@ def _damped_step(H, g, damping, p, lower, upper) -> tuple[Tensor, Tensor]:
     return step, (g * step).sum(dim=-1) / 2
 
 
-def _negligible(step: Tensor, p: Tensor) -> Tensor:
-    tiny = 8 * torch.finfo(p.dtype).eps
-    return (step.abs() <= tiny * p.abs().clamp(min=tiny)).all(dim=-1)
+def _rounding(H: Tensor, p: Tensor) -> Tensor:
+    """Cost of residuals that are nothing but rounding: the squared size of each parameter's part in what is fitted."""
+    part = (H.diagonal(dim1=-2, dim2=-1) * p * p).sum(dim=-1)
+    return (8 * torch.finfo(p.dtype).eps) ** 2 * part
 
 
 def _read(start, data, lower, upper):

@@ -110,7 +110,8 @@ def least_squares(
         What the residuals need beside the parameters. The leading dimensions broadcast with those of ``start``; the
         function receives (batch, n), or (1, n) for data that all problems share.
     jacobian : callable, optional
-        Derivatives, (batch, n, p), of the same arguments. Default: forward differentiation, one pass a parameter.
+        Derivatives, (batch, n, p), of the same arguments; fastest as ``torch.stack(columns, dim=-2).mT``. Default:
+        forward differentiation, one pass a parameter.
     lower, upper : array_like, (..., p), optional
         Bounds, infinite where there is none; equal bounds hold a parameter fixed. A start outside is moved inside.
     huber : float, optional
@@ -175,7 +176,7 @@ class _Problem:
         for direction in torch.eye(parameters.shape[-1], dtype=parameters.dtype, device=parameters.device):
             along = direction.expand_as(parameters)
             columns.append(torch.func.jvp(lambda p: self.residuals(p, *data), (parameters,), (along,))[1])
-        return torch.stack(columns, dim=-1)
+        return torch.stack(columns, dim=-2).mT
 
     def cost(self, residuals: Tensor) -> Tensor:
         if self.huber is None:

@@ -231,9 +231,9 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit from the "
-            f"optimum of the original curve on {loop} of the samples, without and with derivatives; ours "
-            "refits the same samples, and as a whole also fits, resamples and takes intervals; a tail sample chooses "
-            "its start anew, ours among 100 candidates, powerlaw's among all values; coverage of percentile intervals at nominal 95 %",
+            f"optimum of the original curve on {loop} of the samples; ours refits the same samples, and as a whole also "
+            "fits, resamples and takes intervals; a tail sample chooses its start anew, ours among 100 candidates, "
+            "powerlaw's among all values; coverage of percentile intervals at nominal 95 %",
         )
         print(f"wrote {path.name}")
 

@@ -20,8 +20,8 @@ from lib import checks
 
 __all__ = ["LeastSquares", "huber_loss", "least_squares"]
 
-# Where a step is better the damping falls by 5, where it is worse it rises by 4; between these ends.
-CALMER, WILDER = 0.2, 4.0
+# Where a step is better the damping falls by 10, where it is worse it rises by 4; between these ends.
+CALMER, WILDER = 0.1, 4.0
 LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e12
 # Problems at rest are taken out as soon as they are this share of all.
 AT_REST = 0.25

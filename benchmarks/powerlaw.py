@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit from the "
-            f"optimum of the original curve on {loop} of the samples; ours refits the same samples, and as a whole also "
+            f"optimum of the original curve on {loop} of the samples; ours refits the same samples; as a whole it also "
             "fits, resamples and takes intervals; a tail sample chooses its start anew, ours among 100 candidates, "
             "powerlaw's among all values; coverage of percentile intervals at nominal 95 %",
         )

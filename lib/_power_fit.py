@@ -2,7 +2,8 @@
 
 Data are centred first (x = ln m - mean, y = ln err - mean), so that a fit does not depend on the units. The forms are
 written in the parameters in which least squares behaves well: a, the logarithm of the reducible error at the centre,
-the exponent beta, the floor g in units of the mean error, and the logarithm t of where the plateau ends.
+the exponent beta, the floor g in units of the mean error, and the logarithm t of where the plateau ends. Jacobians are
+views of arrays in which each parameter is contiguous: their products are then several times faster.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _line(theta: Tensor, x: Tensor) -> Tensor:
 
 def _line_jacobian(theta: Tensor, x: Tensor) -> Tensor:
     x = x.expand(len(theta), -1)
-    return torch.stack([torch.ones_like(x), x], dim=-1)
+    return torch.stack([torch.ones_like(x), x], dim=-2).mT
 
 
 def _line_starts(data: Data) -> Tensor:
@@ -86,7 +87,7 @@ def _floored_jacobian(theta: Tensor, x: Tensor) -> Tensor:
     reducible = (theta[:, :1] + theta[:, 1:2] * x).exp()
     inverse = 1 / (reducible + theta[:, 2:3])
     share = reducible * inverse
-    return torch.stack([share, share * x, inverse], dim=-1)
+    return torch.stack([share, share * x, inverse], dim=-2).mT
 
 
 def _floored_starts(data: Data) -> Tensor:
@@ -112,7 +113,7 @@ def _regions_jacobian(theta: Tensor, x: Tensor) -> Tensor:
     reducible = (a + beta * beyond).exp()
     inverse = 1 / (reducible + g)
     share = reducible * inverse
-    return torch.stack([share, share * beyond, inverse, -share * beta * torch.sigmoid(x - t)], dim=-1)
+    return torch.stack([share, share * beyond, inverse, -share * beta * torch.sigmoid(x - t)], dim=-2).mT
 
 
 def _regions_starts(data: Data) -> Tensor:

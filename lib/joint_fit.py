@@ -155,7 +155,7 @@ def _jacobian(theta: Tensor, x_N: Tensor, x_D: Tensor, y: Tensor) -> Tensor:
     of_N, of_D, floor = _terms(theta, x_N, x_D)
     inverse = 1 / (of_N + of_D + floor)
     of_N, of_D = of_N * inverse, of_D * inverse
-    return torch.stack([of_N, of_D, floor * inverse, -of_N * x_N, -of_D * x_D], dim=-1)
+    return torch.stack([of_N, of_D, floor * inverse, -of_N * x_N, -of_D * x_D], dim=-2).mT
 
 
 def _solve(x_N, x_D, y, theta: Tensor, delta: float, max_steps: int) -> LeastSquares:

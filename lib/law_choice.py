@@ -204,7 +204,8 @@ def power_law_region(m, err, best_guess: float | None = None, margin: float = 0.
     """Find the straight part of a learning curve on logarithmic axes.
 
     First the leading points that are not yet better than guessing go: within ``margin`` of ``best_guess``. Then, as
-    long as the rest is significantly curved and more than 4 points are left, the end goes whose loss straightens most.
+    long as the rest, or one of its halves, is significantly curved and more than 4 points are left, the end goes whose
+    loss straightens most.
 
     Parameters
     ----------
@@ -259,8 +260,16 @@ def power_law_region(m, err, best_guess: float | None = None, margin: float = 0.
 
 
 def _bend(m: Tensor, err: Tensor, first: int, last: int) -> float:
-    x, y = m[None, first : last + 1], err[None, first : last + 1]
-    return float(_law_diagnostics.curvature(_power_fit.centred(x, y, torch.ones_like(x)))[1])
+    """Chance of the curvature of the whole or of either half; a plateau and a floor together bend like an S."""
+    middle = (first + last) // 2
+    pieces = [(first, last)]
+    if last - middle >= 4:
+        pieces += [(first, middle), (middle, last)]
+    chances = []
+    for start, end in pieces:
+        x, y = m[None, start : end + 1], err[None, start : end + 1]
+        chances.append(float(_law_diagnostics.curvature(_power_fit.centred(x, y, torch.ones_like(x)))[1]))
+    return min(1.0, len(chances) * min(chances))
 
 
 def _ordered(m, err) -> tuple[Tensor, Tensor]:

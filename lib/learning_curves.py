@@ -110,7 +110,7 @@ def lower_envelope(sizes, err) -> tuple[Tensor, Tensor]:
     sizes, err = checks.tensors(sizes=sizes, err=err)
     if sizes.dim() != 1 or sizes.shape[0] == 0:
         raise ValueError(f"sizes must have shape (sizes,), got {tuple(sizes.shape)}")
-    checks.shape("err", err, sizes.shape[0])
+    _one_for_each("sizes", sizes, err)
     checks.require(sizes > 0, "sizes must be above 0", sizes)
     checks.require(err > 0, "err must be above 0", err)
     least = err.amin(dim=-1)
@@ -146,8 +146,15 @@ def local_slopes(m, err) -> Tensor:
     m, err = checks.tensors(m=m, err=err)
     if m.dim() != 1 or m.shape[0] < 2:
         raise ValueError(f"m must have shape (points,) with at least two points, got {tuple(m.shape)}")
-    checks.shape("err", err, m.shape[0])
+    _one_for_each("m", m, err)
     checks.require(m > 0, "m must be above 0", m)
     checks.require(m.diff() > 0, "m must rise")
     checks.require(err > 0, "err must be above 0", err)
     return err.log().diff(dim=-1) / m.log().diff()
+
+
+def _one_for_each(name: str, values: Tensor, err: Tensor) -> None:
+    if err.dim() == 0 or err.shape[-1] != values.shape[0]:
+        raise ValueError(
+            f"err must have shape (..., {values.shape[0]}), one error for each entry of {name}, got {tuple(err.shape)}"
+        )

@@ -150,7 +150,7 @@ def ridge_learning_curve(lam, w2, n, ridge=0.0, noise=0.0) -> Tensor:
     --------
     >>> lam, w2 = power_law_spectrum(a=1.5, b=1.5, modes=100_000)
     >>> ridge_learning_curve(lam, w2, n=[64.0, 128.0]).tolist()
-    [0.3, 0.2]
+    [0.4552132, 0.3209857]
     """
     lam, n, ridge = _read(lam, n, ridge)
     w2, noise = checks.tensors(w2=w2, noise=noise)

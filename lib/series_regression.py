@@ -179,7 +179,7 @@ def simulate_series(
     >>> errors.shape
     torch.Size([40, 2, 2049])
     >>> errors.mean(dim=0).argmin(dim=-1)  # series_risk says 15 and 63
-    tensor([15, 70])
+    tensor([16, 62])
     """
     s, sigma, m = checks.tensors(s=s, sigma=sigma, m=m)
     generator = checks.generator("generator", generator)

@@ -354,6 +354,8 @@ def _check_call(function, parameters: list, seeded: bool) -> None:
                 raise ValueError(
                     f"{source} {parameter!r}, which {name} does not take; its parameters: {takes}"
                 ) from None
+        if not seeded and "'seed'" in str(problem):
+            raise ValueError(f"seeds must be given, as {name} takes a seed, got None") from None
         raise ValueError(f"grid does not fit {name} ({problem}); its parameters: {takes}") from None
 
 

@@ -25,6 +25,7 @@ def setup(app) -> dict:
     from pathlib import Path
 
     from lib.site import (
+        ahead,
         archive,
         build,
         fingerprint,
@@ -42,6 +43,7 @@ def setup(app) -> dict:
     # A warning is a fault of the book however it is built: by make or by `jupyter-book build .` alone.
     app.keep_going = True
     build.setup(app)
+    ahead.setup(app)
     stills.setup(app)
     gallery.setup(app)
     archive.setup(app)

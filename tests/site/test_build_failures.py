@@ -91,6 +91,23 @@ def test_a_fault_stops_the_build(book, text, message):
     assert message in done.stdout, done.stdout[-3000:]
 
 
+def test_a_fault_in_one_of_several_chapters(book):
+    """The others were executed ahead and are not executed again."""
+    (book.folder / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters: [{file: book/a}, {file: book/z}]\n"
+    )
+    (book.folder / "book/a.md").write_text(FRONT + "# First\n" + cell("print('a is fine')"))
+    (book.folder / "book/z.md").write_text(FRONT + "# Last\n" + cell("raise RuntimeError('the model broke')"))
+    done = book(cell("print('the index is fine')"))
+    assert done.returncode != 0, done.stdout[-3000:]
+    assert "the model broke" in done.stdout, done.stdout[-3000:]
+    assert "ExecutionError" in done.stdout and "book/z.md" in done.stdout
+    ahead = [line for line in done.stdout.splitlines() if line.startswith("executed ahead: ")]
+    assert sorted(line.split()[2].strip(",") for line in ahead) == ["a", "index", "z"]
+    assert done.stdout.count("Using cached notebook") == 2
+    assert done.stdout.count("Executing notebook using") == 1
+
+
 def test_a_figure_the_page_could_not_follow_stops_the_build(book):
     """The message names the line of the chapter and the way out."""
     text = cell(

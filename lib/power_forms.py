@@ -14,7 +14,15 @@ from torch import Tensor
 
 from lib import checks
 
-__all__ = ["data_needed", "floored_line", "halving_factor", "local_slopes", "log_log_line", "power_law", "three_regions"]
+__all__ = [
+    "data_needed",
+    "floored_line",
+    "halving_factor",
+    "local_slopes",
+    "log_log_line",
+    "power_law",
+    "three_regions",
+]
 
 
 def power_law(m, alpha, beta, gamma=0.0) -> Tensor:

@@ -84,7 +84,7 @@ def encode(text: str) -> Tensor:
     Parameters
     ----------
     text : str
-        Characters outside :data:`SYMBOLS` (tabs, other alphabets) count as ``?``.
+        Characters outside ``SYMBOLS`` (tabs, other alphabets) count as ``?``.
 
     Returns
     -------

@@ -45,12 +45,14 @@ def log_law_slopes(m: np.ndarray, log_alpha: float, beta: float, gamma: float) -
 
 
 def decay(p, t, y):
-    return p[:, :1] * torch.exp(-p[:, 1:2] * t) + p[:, 2:] - y
-
-
-def decay_jacobian(p, t, y):
-    falling = torch.exp(-p[:, 1:2] * t)
-    return torch.stack([falling, -p[:, :1] * t * falling, torch.ones_like(falling)], dim=-2).mT
+    """Residuals and their derivatives; the columns are written where their product reads them."""
+    columns = p.new_empty(len(p), 3, len(t[0]))
+    falling, slope, level = columns.unbind(dim=1)
+    torch.exp(-p[:, 1:2] * t, out=falling)
+    part = p[:, :1] * falling
+    torch.mul(part, -t, out=slope)
+    level.fill_(1.0)
+    return part.add_(p[:, 2:]).sub_(y), columns.mT
 
 
 def curve_problem(refits: int, points: int) -> dict[str, object]:
@@ -96,6 +98,13 @@ def contenders(problem: dict, refits: int, loop: int) -> dict[str, dict[str, obj
     def decay_numpy(t, a, b, c):
         return a * np.exp(-b * t) + c
 
+    def decay_slopes(t, a, b, c):
+        falling = np.exp(-b * t)
+        return np.stack([falling, -a * t * falling, np.ones_like(t)], axis=-1)
+
+    def scipy_decays(**options):
+        return np.array([curve_fit(decay_numpy, t, y, [1.0, 1.0, 0.0], **options)[0] for y in decays[:loop]])
+
     return {
         "floor": {
             "scipy": scipy_curves,
@@ -104,10 +113,9 @@ def contenders(problem: dict, refits: int, loop: int) -> dict[str, dict[str, obj
             "ours": ours_refits,
         },
         "decay": {
-            "scipy": lambda: np.array([curve_fit(decay_numpy, t, y, [1.0, 1.0, 0.0])[0] for y in decays[:loop]]),
-            "ours": lambda: (
-                least_squares(decay, [1.0, 1.0, 0.0], (problem["t"], problem["decays"]), decay_jacobian).parameters
-            ),
+            "scipy": scipy_decays,
+            "scipy_with_derivatives": lambda: scipy_decays(jac=decay_slopes),
+            "ours": lambda: least_squares(decay, [1.0, 1.0, 0.0], (problem["t"], problem["decays"]), True).parameters,
         },
     }
 

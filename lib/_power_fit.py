@@ -36,11 +36,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Form:
-    """Logarithm of one form and its derivatives, in the parameters of this module."""
+    """Logarithm of one form, alone and with its derivatives, in the parameters of this module."""
 
     parameters: tuple[str, ...]
     value: Callable[[Tensor, Tensor], Tensor]
-    jacobian: Callable[[Tensor, Tensor], Tensor]
+    slopes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     starts: Callable[[Data], Tensor]
     lower: tuple[float, ...]
 
@@ -66,12 +66,12 @@ def centred(m: Tensor, err: Tensor, weights: Tensor) -> Data:
 
 
 def _line(theta: Tensor, x: Tensor) -> Tensor:
-    return theta[:, :1] + theta[:, 1:2] * x
+    return torch.addcmul(theta[:, :1], theta[:, 1:2], x)
 
 
-def _line_jacobian(theta: Tensor, x: Tensor) -> Tensor:
-    x = x.expand(len(theta), -1)
-    return torch.stack([torch.ones_like(x), x], dim=-2).mT
+def _line_slopes(theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    slopes = torch.stack(torch.broadcast_tensors(torch.ones_like(x), x), dim=-2).mT
+    return _line(theta, x), slopes.expand(len(theta), -1, -1)
 
 
 def _line_starts(data: Data) -> Tensor:
@@ -80,14 +80,19 @@ def _line_starts(data: Data) -> Tensor:
 
 
 def _floored(theta: Tensor, x: Tensor) -> Tensor:
-    return ((theta[:, :1] + theta[:, 1:2] * x).exp() + theta[:, 2:3]).log()
+    return (_line(theta, x).exp() + theta[:, 2:3]).log()
 
 
-def _floored_jacobian(theta: Tensor, x: Tensor) -> Tensor:
-    reducible = (theta[:, :1] + theta[:, 1:2] * x).exp()
-    inverse = 1 / (reducible + theta[:, 2:3])
-    share = reducible * inverse
-    return torch.stack([share, share * x, inverse], dim=-2).mT
+def _floored_slopes(theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """In place: thousands of refits spend their time on memory."""
+    columns = theta.new_empty(len(theta), 3, x.shape[-1])
+    share, share_x, inverse = columns.unbind(dim=-2)
+    reducible = _line(theta, x).exp_()
+    err = reducible + theta[:, 2:3]
+    torch.reciprocal(err, out=inverse)
+    torch.mul(reducible, inverse, out=share)
+    torch.mul(share, x, out=share_x)
+    return err.log_(), columns.mT
 
 
 def _floored_starts(data: Data) -> Tensor:
@@ -107,13 +112,15 @@ def _regions(theta: Tensor, x: Tensor) -> Tensor:
     return ((a + beta * softplus(x - t)).exp() + g).log()
 
 
-def _regions_jacobian(theta: Tensor, x: Tensor) -> Tensor:
+def _regions_slopes(theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     a, beta, g, t = theta.split(1, dim=-1)
     beyond = softplus(x - t)
     reducible = (a + beta * beyond).exp()
-    inverse = 1 / (reducible + g)
+    err = reducible + g
+    inverse = 1 / err
     share = reducible * inverse
-    return torch.stack([share, share * beyond, inverse, -share * beta * torch.sigmoid(x - t)], dim=-2).mT
+    slopes = torch.stack([share, share * beyond, inverse, -share * beta * torch.sigmoid(x - t)], dim=-2).mT
+    return err.log(), slopes
 
 
 def _regions_starts(data: Data) -> Tensor:
@@ -133,9 +140,9 @@ def _regions_starts(data: Data) -> Tensor:
 
 FREE = -torch.inf
 FORMS = {
-    "power": Form(("a", "beta"), _line, _line_jacobian, _line_starts, (FREE, FREE)),
-    "floor": Form(("a", "beta", "g"), _floored, _floored_jacobian, _floored_starts, (FREE, FREE, 0.0)),
-    "regions": Form(("a", "beta", "g", "t"), _regions, _regions_jacobian, _regions_starts, (FREE, FREE, 0.0, FREE)),
+    "power": Form(("a", "beta"), _line, _line_slopes, _line_starts, (FREE, FREE)),
+    "floor": Form(("a", "beta", "g"), _floored, _floored_slopes, _floored_starts, (FREE, FREE, 0.0)),
+    "regions": Form(("a", "beta", "g", "t"), _regions, _regions_slopes, _regions_starts, (FREE, FREE, 0.0, FREE)),
 }
 
 
@@ -144,30 +151,27 @@ def needed(form: str) -> int:
     return len(FORMS[form].parameters) + 1
 
 
-def refit(form: str, data: Data, starts: Tensor, lower=None, upper=None, max_steps: int = 200):
+def refit(form: str, data: Data, starts: Tensor, lower=None, upper=None, **options):
     """Least squares from given starts (..., batch, p); what :func:`lib.least_squares.least_squares` returns."""
     law = FORMS[form]
     root = data.weights.sqrt()
     even = bool((data.weights == 1).all())
 
-    def residuals(theta: Tensor, x: Tensor, y: Tensor, root: Tensor | None = None) -> Tensor:
-        gap = law.value(theta, x) - y
-        return gap if root is None else gap * root
-
-    def jacobian(theta: Tensor, x: Tensor, y: Tensor, root: Tensor | None = None) -> Tensor:
-        slopes = law.jacobian(theta, x)
-        return slopes if root is None else slopes * root[..., None]
+    def residuals(theta: Tensor, x: Tensor, y: Tensor, root: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        value, slopes = law.slopes(theta, x)
+        gap = value.sub_(y)
+        return (gap, slopes) if root is None else (gap * root, slopes * root[..., None])
 
     shared = [tensor[0] if len(tensor) == 1 else tensor for tensor in (data.x, data.y, root)]
     if lower is None:
         lower = torch.tensor(law.lower, dtype=data.x.dtype, device=data.x.device)
-    return least_squares(residuals, starts, shared[:2] if even else shared, jacobian, lower, upper, max_steps=max_steps)
+    return least_squares(residuals, starts, shared[:2] if even else shared, True, lower, upper, **options)
 
 
-def best_of(form: str, data: Data, starts: Tensor | None = None) -> Fit:
+def best_of(form: str, data: Data, starts: Tensor | None = None, **options) -> Fit:
     """Best optimum over the starts (starts, batch, p), by default the form's own."""
     starts = FORMS[form].starts(data) if starts is None else starts
-    found = refit(form, data, starts)
+    found = refit(form, data, starts, **options)
     cost = torch.where(found.cost.isfinite(), found.cost, torch.inf)
     best = cost.argmin(dim=0)
     batch = torch.arange(len(best), device=best.device)

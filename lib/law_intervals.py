@@ -351,7 +351,9 @@ def _refitted(law: PowerLaw, drawn: Tensor) -> tuple[_power_fit.Data, _power_fit
     x_mean, y_mean = data.x_mean.repeat(copies), data.y_mean.repeat(copies)
     # Sizes are the same for all curves, so that one row of x serves all.
     data = _power_fit.Data(data.x[:1], y - y_mean[:, None], data.weights[:1], x_mean, y_mean)
-    return data, _power_fit.best_of(law.form, data, law.fit.theta.repeat(copies, 1)[None])
+    # From so near an optimum undamped steps lead to the next; the last one adds digits to the tolerance.
+    starts = law.fit.theta.repeat(copies, 1)[None]
+    return data, _power_fit.best_of(law.form, data, starts, damping=1e-6, tolerance=1e-5)
 
 
 def percentile(sample: Tensor, ci: float) -> Tensor:

@@ -23,6 +23,8 @@ __all__ = ["LeastSquares", "huber_loss", "least_squares"]
 # Where a step is better the damping falls by 10, where it is worse it rises by 4; between these ends.
 CALMER, WILDER = 0.1, 4.0
 LEAST_DAMPING, MOST_DAMPING = 1e-12, 1e12
+# After a step that was worse the damping is at least this: less hardly shortens a step.
+AFTER_FAILURE = 1e-4
 # Problems at rest are taken out as soon as they are this share of all.
 AT_REST = 0.25
 
@@ -91,12 +93,13 @@ def least_squares(
     residuals: Callable[..., Tensor],
     start,
     data=(),
-    jacobian: Callable[..., Tensor] | None = None,
+    jacobian: Callable[..., Tensor] | bool | None = None,
     lower=None,
     upper=None,
     huber: float | None = None,
     tolerance: float = 1e-7,
     max_steps: int = 200,
+    damping: float = 1e-3,
 ) -> LeastSquares:
     """Minimise sums of squared residuals, a batch of problems at once.
 
@@ -109,9 +112,10 @@ def least_squares(
     data : sequence of array_like, (..., n)
         What the residuals need beside the parameters. The leading dimensions broadcast with those of ``start``; the
         function receives (batch, n), or (1, n) for data that all problems share.
-    jacobian : callable, optional
-        Derivatives, (batch, n, p), of the same arguments; fastest as ``torch.stack(columns, dim=-2).mT``. Default:
-        forward differentiation, one pass a parameter.
+    jacobian : callable or True, optional
+        Derivatives, (batch, n, p), of the same arguments; fastest as ``torch.stack(columns, dim=-2).mT``. With True
+        ``residuals`` returns both, residuals and derivatives, and can share what they have in common. Default: forward
+        differentiation, one pass a parameter.
     lower, upper : array_like, (..., p), optional
         Bounds, infinite where there is none; equal bounds hold a parameter fixed. A start outside is moved inside.
     huber : float, optional
@@ -120,6 +124,8 @@ def least_squares(
         Stop with the step that lowers the cost by less than ``tolerance`` squared of it.
     max_steps : int
         Largest number of steps.
+    damping : float
+        Of the first step, relative to the diagonal of J^T J: from a start that is nearly right, 1e-6 saves steps.
 
     Returns
     -------
@@ -141,17 +147,19 @@ def least_squares(
     tensor([[3.0000, 0.5000],
             [5.0000, 1.0000]], dtype=torch.float64)
     """
-    for name, value in (("residuals", residuals), ("jacobian", jacobian)):
-        if value is None and name == "residuals":
-            raise ValueError("residuals must be callable, got None")
-        checks.callback(name, value)
+    if residuals is None:
+        raise ValueError("residuals must be callable, got None")
+    checks.callback("residuals", residuals)
+    if jacobian is not True:
+        checks.callback("jacobian", jacobian)
     tolerance = checks.real_number("tolerance", tolerance, lowest=0, highest=1, open_below=True)
     max_steps = checks.integer("max_steps", max_steps, lowest=1)
+    damping = checks.real_number("damping", damping, lowest=LEAST_DAMPING, highest=MOST_DAMPING)
     if huber is not None:
         huber = checks.real_number("huber", huber, lowest=0, open_below=True)
     parameters, batch, data, lower, upper = _read(start, data, lower, upper)
     problem = _Problem(residuals, jacobian, huber)
-    found = problem.solve(parameters, data, lower, upper, tolerance, max_steps)
+    found = problem.solve(parameters, data, lower, upper, tolerance, max_steps, damping)
     parameters, cost, converged, information, steps = found
     size = parameters.shape[-1]
     return LeastSquares(
@@ -178,67 +186,63 @@ class _Problem:
             columns.append(torch.func.jvp(lambda p: self.residuals(p, *data), (parameters,), (along,))[1])
         return torch.stack(columns, dim=-2).mT
 
-    def cost(self, residuals: Tensor) -> Tensor:
-        if self.huber is None:
-            return (residuals * residuals).sum(dim=-1) / 2
-        return _huber(residuals, self.huber).sum(dim=-1)
-
-    def normal_equations(self, parameters: Tensor, residuals: Tensor, data) -> tuple[Tensor, Tensor]:
-        J = self.jacobian(parameters, *data)
-        if self.huber is None:
-            weighted, pull = J, residuals
+    def evaluate(self, p: Tensor, data) -> tuple[Tensor, Tensor, Tensor]:
+        """Cost, normal matrix and gradient; what is as long as the data is given up at once."""
+        if self.jacobian is True:
+            r, J = self.residuals(p, *data)
         else:
-            weight = (self.huber / residuals.abs().clamp(min=self.huber)).unsqueeze(-1)
-            weighted, pull = J * weight, residuals * weight[..., 0]
-        return weighted.mT @ J, (J.mT @ pull.unsqueeze(-1)).squeeze(-1)
+            r, J = self.residuals(p, *data), self.jacobian(p, *data)
+        if r.dim() != 2 or len(r) != len(p):
+            raise ValueError(f"residuals must return shape ({len(p)}, n), got {tuple(r.shape)}")
+        if self.huber is None:
+            cost = torch.linalg.vector_norm(r, dim=-1).square() / 2
+            return cost, J.mT @ J, (J.mT @ r[:, :, None])[:, :, 0]
+        cost = _huber(r, self.huber).sum(dim=-1)
+        weighted = J * (self.huber / r.abs().clamp(min=self.huber))[:, :, None]
+        return cost, weighted.mT @ J, (weighted.mT @ r[:, :, None])[:, :, 0]
 
-    def solve(self, p, data, lower, upper, tolerance, max_steps):
+    def solve(self, p, data, lower, upper, tolerance, max_steps, damping):
         """All problems until each is at rest; those at rest leave the arrays in time."""
-        count = len(p)
-        r = self.residuals(p, *data)
-        if r.dim() != 2 or r.shape[0] != count:
-            raise ValueError(f"residuals must return shape ({count}, n), got {tuple(r.shape)}")
-        checks.require(r.isfinite(), "start must give finite residuals, but they hold NaN or infinity")
-        cost = self.cost(r)
-        H, g = self.normal_equations(p, r, data)
-        damping = torch.full_like(cost, 1e-3)
-        moving = torch.ones(count, dtype=torch.bool, device=p.device)
+        cost, H, g = self.evaluate(p, data)
+        checks.require(cost.isfinite(), "start must give finite residuals, but they hold NaN or infinity")
+        damping = torch.full_like(cost, damping)
+        moving = torch.ones_like(cost, dtype=torch.bool)
         converged = torch.zeros_like(moving)
-        where = torch.arange(count, device=p.device)
+        where = torch.arange(len(p), device=p.device)
         out = [torch.empty_like(value) for value in (p, cost, converged, H)]
         steps = 0
         while steps < max_steps:
             step, drop = _damped_step(H, g, damping, p, lower, upper)
+            tried = torch.clamp(p - step, lower, upper)
             small = drop <= tolerance**2 * cost + _rounding(H, p)
             settled = moving & small & (damping < 1)
             # The last step is below what the cost can show, and still sharpens the parameters.
-            p = torch.where(settled[:, None], torch.clamp(p - step, lower, upper), p)
+            p = torch.where(settled[:, None], tried, p)
             converged = converged | settled
-            moving = moving & ~converged & (damping < MOST_DAMPING)
+            moving = moving & ~settled & (damping < MOST_DAMPING)
             left = int(moving.sum())
             if left == 0:
                 break
             if left <= (1 - AT_REST) * len(moving):
                 for whole, part in zip(out, (p, cost, converged, H)):
                     whole[where] = part
-                p, r, cost, H, g, damping, converged, where, lower, upper, step = (
-                    value[moving] for value in (p, r, cost, H, g, damping, converged, where, lower, upper, step)
+                p, cost, H, g, damping, converged, where, lower, upper, tried = (
+                    value[moving] for value in (p, cost, H, g, damping, converged, where, lower, upper, tried)
                 )
                 data = [tensor[moving] if len(tensor) == len(moving) else tensor for tensor in data]
                 moving = torch.ones_like(converged)
             steps += 1
-            tried = torch.clamp(p - step, lower, upper)
-            r_tried = self.residuals(tried, *data)
-            cost_tried = self.cost(r_tried)
+            cost_tried, H_tried, g_tried = self.evaluate(tried, data)
             better = moving & (cost_tried < cost)
             p = torch.where(better[:, None], tried, p)
-            r = torch.where(better[:, None], r_tried, r)
             cost = torch.where(better, cost_tried, cost)
-            damping = torch.where(better, damping * CALMER, damping * WILDER).clamp(LEAST_DAMPING, MOST_DAMPING)
-            H, g = self.normal_equations(p, r, data)
+            H = torch.where(better[:, None, None], H_tried, H)
+            g = torch.where(better[:, None], g_tried, g)
+            damping = torch.where(better, damping * CALMER, (damping * WILDER).clamp(min=AFTER_FAILURE))
+            damping = damping.clamp(LEAST_DAMPING, MOST_DAMPING)
         for whole, part in zip(out, (p, cost, converged, H)):
             whole[where] = part
-        return (out[0], out[1], out[2], out[3], steps)
+        return (*out, steps)
 
 
 def _damped_step(H, g, damping, p, lower, upper) -> tuple[Tensor, Tensor]:

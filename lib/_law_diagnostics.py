@@ -8,7 +8,7 @@ from torch import Tensor
 from lib import _power_fit
 from lib._power_fit import Data, Fit
 
-__all__ = ["condition", "curvature", "standard_errors", "unidentified"]
+__all__ = ["condition", "curvature", "residual_errors", "standard_errors", "unidentified"]
 
 # Rounding of a logarithm: scatter below this is none.
 EXACT = 1e-12
@@ -49,6 +49,15 @@ def standard_errors(form: str, data: Data, fit: Fit, variance: Tensor) -> dict[s
         square = torch.einsum("bi,bij,bj->b", slope, covariance, slope)
         errors[name] = torch.where(square.isnan(), torch.inf, square.clamp(min=0).sqrt())
     return errors
+
+
+def residual_errors(form: str, data: Data, fit: Fit) -> Tensor:
+    """Standard deviation of each residual, (batch, n): less than the scatter where a point pulls the law to itself."""
+    slopes = _power_fit.FORMS[form].slopes(fit.theta, data.x)[1]
+    inverse = torch.where(fit.information.isfinite(), _inverse(fit.information)[0], 0.0)
+    leverage = data.weights * ((slopes @ inverse) * slopes).sum(dim=-1)
+    variance = fit.rss / (data.x.shape[-1] - fit.theta.shape[-1])
+    return (variance[:, None] * (1 - leverage).clamp(0, 1) / data.weights).sqrt()
 
 
 def condition(information: Tensor) -> Tensor:

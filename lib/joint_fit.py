@@ -151,16 +151,17 @@ def _residuals(theta: Tensor, x_N: Tensor, x_D: Tensor, y: Tensor) -> Tensor:
     return (of_N + of_D + floor).log() - y
 
 
-def _jacobian(theta: Tensor, x_N: Tensor, x_D: Tensor, y: Tensor) -> Tensor:
+def _residuals_and_slopes(theta: Tensor, x_N: Tensor, x_D: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     of_N, of_D, floor = _terms(theta, x_N, x_D)
-    inverse = 1 / (of_N + of_D + floor)
-    of_N, of_D = of_N * inverse, of_D * inverse
-    return torch.stack([of_N, of_D, floor * inverse, -of_N * x_N, -of_D * x_D], dim=-2).mT
+    loss = of_N + of_D + floor
+    of_N, of_D, floor = of_N / loss, of_D / loss, floor / loss
+    return loss.log() - y, torch.stack([of_N, of_D, floor, -of_N * x_N, -of_D * x_D], dim=-2).mT
 
 
 def _solve(x_N, x_D, y, theta: Tensor, delta: float, max_steps: int) -> LeastSquares:
+    data = x_N, x_D, y
     return least_squares(
-        _residuals, theta, (x_N, x_D, y), _jacobian, LOWER, UPPER, huber=delta, tolerance=1e-6, max_steps=max_steps
+        _residuals_and_slopes, theta, data, True, LOWER, UPPER, huber=delta, tolerance=1e-6, max_steps=max_steps
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lib import checks
 from lib.measured_curves import digits_curve, nearest_neighbour_curve
+from lib.power_forms import local_slopes, same_length
 from lib.ridge_curves import (
     power_law_spectrum,
     ridge_exponent,
@@ -110,51 +111,10 @@ def lower_envelope(sizes, err) -> tuple[Tensor, Tensor]:
     sizes, err = checks.tensors(sizes=sizes, err=err)
     if sizes.dim() != 1 or sizes.shape[0] == 0:
         raise ValueError(f"sizes must have shape (sizes,), got {tuple(sizes.shape)}")
-    _one_for_each("sizes", sizes, err)
+    same_length(sizes=sizes, err=err)
     checks.require(sizes > 0, "sizes must be above 0", sizes)
     checks.require(err > 0, "err must be above 0", err)
     least = err.amin(dim=-1)
     largest = sizes.max()
     size = torch.where(err == least[..., None], sizes, largest).amin(dim=-1)
     return least, size
-
-
-def local_slopes(m, err) -> Tensor:
-    """Slope between neighbouring points on doubly logarithmic axes.
-
-    Parameters
-    ----------
-    m : array_like, (points,)
-        Examples, above 0 and rising.
-    err : array_like, (..., points)
-        Errors, above 0.
-
-    Returns
-    -------
-    Tensor, (..., points - 1)
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two points, m does not rise, or a value is not above 0.
-
-    Examples
-    --------
-    >>> local_slopes([1, 4, 16], [8.0, 4.0, 1.0]).tolist()
-    [-0.5, -1.0]
-    """
-    m, err = checks.tensors(m=m, err=err)
-    if m.dim() != 1 or m.shape[0] < 2:
-        raise ValueError(f"m must have shape (points,) with at least two points, got {tuple(m.shape)}")
-    _one_for_each("m", m, err)
-    checks.require(m > 0, "m must be above 0", m)
-    checks.require(m.diff() > 0, "m must rise")
-    checks.require(err > 0, "err must be above 0", err)
-    return err.log().diff(dim=-1) / m.log().diff()
-
-
-def _one_for_each(name: str, values: Tensor, err: Tensor) -> None:
-    if err.dim() == 0 or err.shape[-1] != values.shape[0]:
-        raise ValueError(
-            f"err must have shape (..., {values.shape[0]}), one error for each entry of {name}, got {tuple(err.shape)}"
-        )

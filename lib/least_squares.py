@@ -247,7 +247,7 @@ class _Problem:
 
 def _damped_step(H, g, damping, p, lower, upper) -> tuple[Tensor, Tensor]:
     """What to subtract, and by how much the undamped model of the cost falls."""
-    frozen = ((p <= lower) & (g > 0)) | ((p >= upper) & (g < 0)) | (lower == upper)
+    frozen = ((p <= lower) & (g >= 0)) | ((p >= upper) & (g <= 0))
     free = (~frozen).to(H.dtype)
     H = H * (free[:, :, None] * free[:, None, :])
     g = g * free

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from lib import _law_diagnostics, _power_fit, checks
+from lib._law_diagnostics import EXACT
 from lib._power_fit import Data, Fit
 from lib.power_forms import data_needed, halving_factor, power_law, same_length, three_regions
 
 __all__ = ["PowerLaw", "fit_power_law"]
-
-# Scatter below rounding is none.
-EXACT = 1e-12
 
 
 @dataclass(frozen=True)

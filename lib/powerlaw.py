@@ -3,6 +3,7 @@
 * Formulas, for figures and everything else: :mod:`lib.power_forms`.
 * Fits of learning curves, with diagnostics: :mod:`lib.power_law_fit`; bootstrap and profile intervals:
   :mod:`lib.law_intervals`; which form, which region, how good a forecast: :mod:`lib.law_choice`.
+* What a law leaves over, as a picture: :mod:`lib.law_figures`.
 * Laws of parameters and data together: :mod:`lib.joint_laws`, fitted in :mod:`lib.joint_fit`.
 * Power-law tails of distributions: :mod:`lib.heavy_tail`.
 """
@@ -24,6 +25,7 @@ from lib.joint_laws import (
     kaplan_loss,
 )
 from lib.law_choice import Comparison, Holdout, Region, compare_forms, holdout_error, power_law_region
+from lib.law_figures import residual_figure
 from lib.law_intervals import BootstrapLaw, bootstrap_power_law, profile_intervals, resample_curves
 from lib.power_forms import (
     data_needed,
@@ -73,6 +75,7 @@ __all__ = [
     "power_law_region",
     "profile_intervals",
     "resample_curves",
+    "residual_figure",
     "tail_survival",
     "three_regions",
 ]

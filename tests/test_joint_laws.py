@@ -169,10 +169,11 @@ def test_outlying_runs_move_hubers_fit_little():
     assert moved[1e-3] < moved[10.0] / 5
 
 
-def test_intervals_cover_the_constants():
+@pytest.mark.parametrize("delta", [1e-3, 0.03])
+def test_intervals_cover_the_constants(delta):
     """60 sets of 60 runs: 95 % intervals of every constant, and of the exponents of compute."""
     N, D, L = runs(BESIROGLU, trials=60)
-    found = bootstrap_joint_law(N, D, L, n_boot=150, delta=0.03)
+    found = bootstrap_joint_law(N, D, L, n_boot=150, delta=delta)
     for name, ends in found.intervals.items():
         true = getattr(BESIROGLU, name)
         share = float(((ends[:, 0] <= true) & (ends[:, 1] >= true)).double().mean())

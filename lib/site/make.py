@@ -58,7 +58,9 @@ def check() -> None:
     pytest = [sys.executable, "-m", "pytest"]
     find_browser()
     run("Lint", sys.executable, "-m", "ruff", "check", ".")
-    run("Unit tests, properties, doctests", *pytest, "--ignore=tests/browser", "--ignore=tests/colab", "--durations=10")
+    # Two processes, a file of tests in one of them: its fixtures are made once. More would not fit small machines.
+    unit = [*pytest, "--ignore=tests/browser", "--ignore=tests/colab", "-n", "2", "--dist", "loadfile"]
+    run("Unit tests, properties, doctests", *unit, "--durations=10")
     build()
     run("Browser: every page of the site", *pytest, "tests/browser", "--durations=5")
     run("Notebooks with Colab's versions", *pytest, "tests/colab", "--durations=5")

@@ -40,7 +40,6 @@ KINDS |= {
     "classifier": ("forest", None, 1, ["nearest"]),
     "sizes of models": (*BAD, [], 1.0, [0.0, 1.0], [1.0, -1.0], [1.0], np.ones((2, 2))),
     "errors of sizes": (*BAD, [], 1.0, [0.5], [0.5, 0.0], [0.5, -1.0]),
-    "rising examples": (*BAD, [], 1.0, [1.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0], [1.0, 2.0, 3.0]),
     "largest shard": (*NOT_WHOLE, 0, 9),
     "order of n-grams": (*NOT_WHOLE, -1, 9),
     "alphabet": (*NOT_WHOLE, 1, 0, -1, 2**40),
@@ -122,9 +121,6 @@ CALLS = [
     Call(
         "learning_curves.lower_envelope",
         {"sizes": ("sizes of models", [1.0, 2.0]), "err": ("errors of sizes", [0.5, 0.4])},
-    ),
-    Call(
-        "learning_curves.local_slopes", {"m": ("rising examples", [1.0, 2.0]), "err": ("errors of sizes", [0.5, 0.4])}
     ),
     Call("ngrams.WittenBellLM", {"order": ("order of n-grams", 3), "symbols": ("alphabet", 96)}),
     Call("source_text.stdlib_text", {"limit": ("characters or none", 10)}),

@@ -14,6 +14,7 @@ MODULES = (
     "joint_fit",
     "joint_laws",
     "law_choice",
+    "law_figures",
     "law_intervals",
     "least_squares",
     "power_forms",
@@ -29,6 +30,7 @@ LOSSES = HOFFMANN.predict(GRID_N, GRID_D).tolist()
 TAIL = [float(rank) for rank in range(1, 41)]
 NO_CURVE = (*BAD, [], 1.0, [1.0], [-1.0] * 8, [0.0] * 8, [1.0] * 7, [math.nan] * 8)
 NO_LEVEL = ("1", None, True, math.nan, math.inf, [0.5], 0.0, 1.0, -0.1, 1.5, torch.tensor(0.5))
+LINE = fit_power_law(SIZES, ERRORS)
 KINDS |= {
     "residual function": (None, 3, "r", lambda p, t, y: y[0], lambda p, t, y: p[:, :1] * math.nan * t),
     "jacobian or none": (3, "J"),
@@ -55,6 +57,9 @@ KINDS |= {
     "bootstrap refits": (1.5, "3", None, True, math.nan, [1], 0, 19, -1, torch.tensor(30)),
     "level of confidence": NO_LEVEL,
     "bootstrap method": ("bca", None, 3, True),
+    "law of one curve": (None, 3, "law", [1.0], fit_power_law(SIZES, [ERRORS, ERRORS])),
+    "title or none": ("", "  ", 3),
+    "first damping": ("1", None, True, math.nan, math.inf, 0.0, -1.0, [1.0]),
     "law or none": (3, "law", [1.0], fit_power_law([1.0, 2.0, 4.0], [1.0, 0.5, 0.2])),
     "points held out": (1.5, "3", None, True, math.nan, [1], 0, -1, 6),
     "best guess or none": ("1", True, math.nan, math.inf, 0.0, -1.0, [1.0], 0.1),
@@ -109,6 +114,7 @@ CALLS = [
             "huber": ("delta or none", None),
             "tolerance": ("tolerance", 1e-7),
             "max_steps": ("number", 100),
+            "damping": ("first damping", 1e-3),
         },
     ),
     Call("power_forms.power_law", {"m": ("positive", [1.0, 2.0]), **LAW}),
@@ -197,6 +203,14 @@ CALLS = [
             "best_guess": ("best guess or none", None),
             "margin": ("zero to one", 0.1),
             "level": ("zero to one", 0.05),
+        },
+    ),
+    Call(
+        "law_figures.residual_figure",
+        {
+            "law": ("law of one curve", LINE),
+            "ci": ("level of confidence", 0.95),
+            "title": ("title or none", None),
         },
     ),
     Call(

@@ -191,6 +191,9 @@ def floored_line(m, err, weights=1.0, candidates: int = 200) -> tuple[Tensor, Te
     for name, value in (("m", m), ("err", err)):
         if value.dim() != 1:
             raise ValueError(f"{name} must have shape (n,), got {tuple(value.shape)}")
+    checks.shape("m", m, None)
+    if len(m) < 2:
+        raise ValueError("m must have at least two values, got one")
     checks.shape("err", err, len(m))
     checks.batch(err=err.shape, weights=weights.shape)
     checks.require(err > 0, "err must be above 0", err)

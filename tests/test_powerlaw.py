@@ -255,3 +255,20 @@ def test_gradients_of_the_forms():
     assert torch.autograd.gradcheck(lambda b, t, g: powerlaw.three_regions(M, 0.9, b, t, g), (beta, m0, gamma))
     err = noisy(3 * M**-0.3).requires_grad_()
     assert torch.autograd.gradcheck(lambda e: powerlaw.log_log_line(M, e), (err,))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.02, 0.1])
+def test_the_line_with_a_floor_by_search_is_close_to_the_fit(gamma):
+    err = powerlaw.power_law(M, 5.0, -0.4, gamma)
+    alpha, beta, floor = powerlaw.floored_line(M, err, candidates=4000)
+    assert float(floor) == pytest.approx(gamma, abs=1e-3 * float(err.min()))
+    assert [float(alpha), float(beta)] == pytest.approx([5.0, -0.4], rel=0.01)
+
+
+def test_points_without_weight_do_not_count_in_the_line_with_a_floor():
+    err = powerlaw.power_law(M, 5.0, -0.4, 0.05)
+    kept = torch.ones_like(M)
+    kept[-2:] = 0
+    spoilt = torch.cat([err[:-2], torch.tensor([1e-3, 1e-4], dtype=M.dtype)])
+    all_three = powerlaw.floored_line(M[:-2], err[:-2])
+    assert [float(v) for v in powerlaw.floored_line(M, spoilt, kept)] == pytest.approx([float(v) for v in all_three])

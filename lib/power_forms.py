@@ -191,10 +191,8 @@ def floored_line(m, err, weights=1.0, candidates: int = 200) -> tuple[Tensor, Te
     for name, value in (("m", m), ("err", err)):
         if value.dim() != 1:
             raise ValueError(f"{name} must have shape (n,), got {tuple(value.shape)}")
-    checks.shape("m", m, None)
-    if len(m) < 2:
-        raise ValueError("m must have at least two values, got one")
-    checks.shape("err", err, len(m))
+    if len(m) < 2 or len(m) != len(err):
+        raise ValueError(f"m and err must have one length of at least 2, got {len(m)} and {len(err)}")
     checks.batch(err=err.shape, weights=weights.shape)
     checks.require(err > 0, "err must be above 0", err)
     checks.require(weights >= 0, "weights must be at least 0", weights)

@@ -2,16 +2,19 @@
 
 With the running sum of log decays ``c_t`` inside a chunk and the state ``h`` (N, P) before it,
 
-    y_t = sum_{s<t} e^(c_t - c_s) w_s (C_t . B_s) x_s + g_t (C_t . B_t) x_t + e^(c_t) C_t h,
-    h'  = e^(c_end) h + sum_s e^(c_end - c_s) w_s B_s x_s^T.
+    y_t = sum_{s<t} e^(c_t - c_s) later_s (C_t . B_s) x_s + now_t (C_t . B_t) x_t + e^(c_t) C_t h,
+    h'  = e^(c_end) h + sum_s e^(c_end - c_s) later_s B_s x_s^T.
 
 One program owns one (batch, head, block of P), walks over its chunks and keeps the state on the chip in float32, so that
-nothing but inputs and outputs crosses the memory bus. Running sums come as a high and a low float32 part: their
-differences are then exact to rounding however strong the decay. A reset inside a chunk is a count of resets since the
-chunk's start (``segment``); tokens see each other only where it agrees, and the state before only where it is 0.
+nothing but inputs and outputs crosses the memory bus. Running sums are made in float64 and kept as a high and a low
+float32 part: their differences are exact to rounding however strong the decay. A log decay of -infinity forgets
+everything before: tokens see each other only where the number of such marks so far agrees, and the state before the
+chunk only where it is 0.
 
-Offsets of batch, head and chunk are int64 and only those inside a chunk int32. Loads and stores are masked by token
-and column, sums of exponents before ``exp``.
+x, y are (b, T, H, P); B, C (b, T, G, N); log_decay, later, now (b, T, H) in float32; states (b, H, N, P) in float32.
+Gradients that several blocks of P or heads add to have a leading dimension for the blocks and one entry per head.
+Offsets of batch, head and chunk are int64, only those inside a chunk int32. All loads and stores are masked by token
+and column, exponents before ``exp``.
 """
 
 import triton
@@ -22,13 +25,12 @@ __all__ = ["forward", "read_gradient", "write_gradient"]
 
 @triton.jit
 def _place(H, G, P: tl.constexpr, BP: tl.constexpr):
-    """Which (batch, head), group of B and C, and block of P a program owns; neighbours share B and C."""
+    """Which batch, head, group of B and C, and block of P a program owns; neighbours share B and C."""
     program = tl.program_id(0)
     blocks: tl.constexpr = (P + BP - 1) // BP
-    row = program // blocks
-    batch = (row // H).to(tl.int64)
-    head = row % H
-    return row.to(tl.int64), batch, head, head // (H // G), program % blocks
+    batch = (program // blocks // H).to(tl.int64)
+    head = program // blocks % H
+    return batch, head, head // (H // G), program % blocks
 
 
 @triton.jit
@@ -38,44 +40,54 @@ def _tile(start, lines, columns, stride, mask):
 
 
 @triton.jit
-def _decays(high, low, segment, HAS_RESET: tl.constexpr, Q: tl.constexpr):
-    """Of one chunk: token to later token (Q, Q), state to token, token to state (Q,) and state to state."""
+def _decays(log_decay, Q: tl.constexpr, HAS_RESET: tl.constexpr, FROM_FIRST: tl.constexpr):
+    """Of one chunk: token to later token (Q, Q), state to token, token to state (Q,) and state to state.
+
+    Rows are the later tokens, or the earlier ones if FROM_FIRST.
+    """
     order = tl.arange(0, Q)
+    sees = order[:, None] < order[None, :] if FROM_FIRST else order[:, None] > order[None, :]
+    if HAS_RESET:
+        first = log_decay == float("-inf")
+        log_decay = tl.where(first, 0.0, log_decay)
+    total = tl.cumsum(log_decay.to(tl.float64), 0)
+    high = total.to(tl.float32)
+    low = (total - high.to(tl.float64)).to(tl.float32)
     last = order == Q - 1
     end_high = tl.sum(tl.where(last, high, 0.0), 0)
     end_low = tl.sum(tl.where(last, low, 0.0), 0)
-    sees = order[:, None] > order[None, :]
     between = (high[:, None] - high[None, :]) + (low[:, None] - low[None, :])
-    read = tl.exp(high + low)
+    if FROM_FIRST:
+        between = -between
+    read = tl.exp(high)
     write = tl.exp((end_high - high) + (end_low - low))
-    keep = tl.exp(end_high + end_low)
+    keep = tl.exp(end_high)
     if HAS_RESET:
-        end_segment = tl.max(segment, 0)
+        segment = tl.cumsum(first.to(tl.int32), 0)
+        segments = tl.max(segment, 0)
         sees = sees & (segment[:, None] == segment[None, :])
         read = tl.where(segment == 0, read, 0.0)
-        write = tl.where(segment == end_segment, write, 0.0)
-        keep = tl.where(end_segment == 0, keep, 0.0)
+        write = tl.where(segment == segments, write, 0.0)
+        keep = tl.where(segments == 0, keep, 0.0)
     across = tl.where(sees, tl.exp(tl.where(sees, between, 0.0)), 0.0)
     return across, read, write, keep
 
 
 @triton.jit
-def _weighted(across, scale, diagonal, Q: tl.constexpr):
-    """Weights of token s in the output at t: those of the decays below the diagonal, the token's own on it."""
+def _own(Q: tl.constexpr):
+    """Where a token meets itself."""
     order = tl.arange(0, Q)
-    return tl.where(order[:, None] == order[None, :], diagonal[None, :], across * scale[None, :])
+    return order[:, None] == order[None, :]
 
 
 @triton.jit
 def forward(
     x,
+    log_decay,
+    later,
+    now,
     B,
     C,
-    high,
-    low,
-    scale,
-    diagonal,
-    segment,
     initial,
     y,
     final,
@@ -91,24 +103,20 @@ def forward(
     HAS_RESET: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Outputs y (b, T, H, P) and the final state (b, H, N, P) of x (b, T, H, P) and B, C (b, T, G, N).
-
-    The rows ``high``, ``low``, ``scale``, ``diagonal`` (float32) are (b, H, chunks * Q), ``segment`` is (b, chunks * Q).
-    """
-    row, batch, head, group, block = _place(H, G, P, BP)
+    """Outputs y and the final state."""
+    batch, head, group, block = _place(H, G, P, BP)
     order = tl.arange(0, Q)
     n = tl.arange(0, BN)
     p = block * BP + tl.arange(0, BP)
     n_in = n < N
     p_in = p < P
     state_in = n_in[:, None] & p_in[None, :]
-    state_at = row * N * P + n[:, None] * P + p[None, :]
-    h = tl.load(initial + state_at, mask=state_in, other=0.0)
-
-    at_x = (batch * T * H + head) * P
+    in_state = n[:, None] * P + p[None, :]
+    at_state = (batch * H + head) * N * P
+    h = tl.load(initial + at_state + in_state, mask=state_in, other=0.0)
+    at_t = batch * T * H + head
+    at_x = at_t * P
     at_b = (batch * T * G + group) * N
-    at_row = row * chunks * Q
-    at_segment = batch * chunks * Q
     left = T
     for _ in tl.range(0, chunks):
         real = order < left
@@ -117,24 +125,213 @@ def forward(
         q = _tile(C + at_b, order, n, G * N, b_in)
         k = _tile(B + at_b, order, n, G * N, b_in)
         v = _tile(x + at_x, order, p, H * P, x_in)
-        scales = tl.load(scale + at_row + order)
-        across, read, write, keep = _decays(
-            tl.load(high + at_row + order),
-            tl.load(low + at_row + order),
-            tl.load(segment + at_segment + order) if HAS_RESET else order,
-            HAS_RESET,
-            Q,
-        )
-        weights = _weighted(across, scales, tl.load(diagonal + at_row + order), Q)
+        a = tl.load(log_decay + at_t + order * H, mask=real, other=0.0)
+        after = tl.load(later + at_t + order * H, mask=real, other=0.0)
+        own = tl.load(now + at_t + order * H, mask=real, other=0.0)
+        across, read, write, keep = _decays(a, Q, HAS_RESET, False)
+        weights = tl.where(_own(Q), own[None, :], across * after[None, :])
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * weights
         out = tl.dot(q, h.to(q.dtype), input_precision=PRECISION) * read[:, None]
         out += tl.dot(scores.to(v.dtype), v, input_precision=PRECISION)
         tl.store(y + at_x + order[:, None] * (H * P) + p[None, :], out, mask=x_in)
-        written = (v * (write * scales)[:, None]).to(v.dtype)
+        written = (v * (write * after)[:, None]).to(v.dtype)
         h = h * keep + tl.dot(tl.trans(k), written, input_precision=PRECISION)
+        at_t += Q * H
         at_x += Q * H * P
         at_b += Q * G * N
-        at_row += Q
-        at_segment += Q
         left -= Q
-    tl.store(final + state_at, h, mask=state_in)
+    tl.store(final + at_state + in_state, h, mask=state_in)
+
+
+@triton.jit
+def read_gradient(
+    x,
+    log_decay,
+    later,
+    now,
+    B,
+    C,
+    initial,
+    d_y,
+    d_C,
+    d_read,
+    anchors,
+    T,
+    H,
+    G,
+    chunks,
+    every,
+    batches,
+    N: tl.constexpr,
+    P: tl.constexpr,
+    Q: tl.constexpr,
+    BN: tl.constexpr,
+    BP: tl.constexpr,
+    HAS_RESET: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """March forwards with the state: the gradient of what is read with C.
+
+    ``d_C`` is (blocks, b, T, H, N); ``d_read`` (blocks, b, T, H) the part of the gradient of c_t that came through the
+    state; ``anchors`` (b, H, chunks // every, N, P) the state after every so many chunks.
+    """
+    batch, head, group, block = _place(H, G, P, BP)
+    order = tl.arange(0, Q)
+    n = tl.arange(0, BN)
+    p = block * BP + tl.arange(0, BP)
+    n_in = n < N
+    p_in = p < P
+    state_in = n_in[:, None] & p_in[None, :]
+    in_state = n[:, None] * P + p[None, :]
+    at_state = (batch * H + head) * N * P
+    h = tl.load(initial + at_state + in_state, mask=state_in, other=0.0)
+    at_t = batch * T * H + head
+    at_part = (block.to(tl.int64) * batches + batch) * T * H + head
+    at_x = at_t * P
+    at_b = (batch * T * G + group) * N
+    at_anchor = (batch * H + head) * (chunks // every) * N * P
+    left = T
+    until = every
+    for _ in tl.range(0, chunks):
+        real = order < left
+        x_in = real[:, None] & p_in[None, :]
+        b_in = real[:, None] & n_in[None, :]
+        q = _tile(C + at_b, order, n, G * N, b_in)
+        k = _tile(B + at_b, order, n, G * N, b_in)
+        v = _tile(x + at_x, order, p, H * P, x_in)
+        dy = _tile(d_y + at_x, order, p, H * P, x_in)
+        a = tl.load(log_decay + at_t + order * H, mask=real, other=0.0)
+        after = tl.load(later + at_t + order * H, mask=real, other=0.0)
+        own = tl.load(now + at_t + order * H, mask=real, other=0.0)
+        across, read, write, keep = _decays(a, Q, HAS_RESET, False)
+        weights = tl.where(_own(Q), own[None, :], across * after[None, :])
+        d_scores = tl.dot(dy, tl.trans(v), input_precision=PRECISION) * weights
+        dq = tl.dot(dy, tl.trans(h.to(dy.dtype)), input_precision=PRECISION) * read[:, None]
+        tl.store(d_read + at_part + order * H, tl.sum(dq * q, 1), mask=real)
+        dq += tl.dot(d_scores.to(k.dtype), k, input_precision=PRECISION)
+        tl.store(d_C + at_part * N + order[:, None] * (H * N) + n[None, :], dq, mask=b_in)
+        written = (v * (write * after)[:, None]).to(v.dtype)
+        h = h * keep + tl.dot(tl.trans(k), written, input_precision=PRECISION)
+        until -= 1
+        here = until == 0
+        stored = n + until * BN < N  # no cell unless until is 0
+        tl.store(anchors + at_anchor + in_state, h, mask=stored[:, None] & p_in[None, :])
+        at_anchor += tl.where(here, N * P, 0)
+        until = tl.where(here, every, until)
+        at_t += Q * H
+        at_part += Q * H
+        at_x += Q * H * P
+        at_b += Q * G * N
+        left -= Q
+
+
+@triton.jit
+def write_gradient(
+    x,
+    log_decay,
+    later,
+    now,
+    B,
+    C,
+    final,
+    anchors,
+    d_y,
+    d_final,
+    d_read,
+    d_x,
+    d_log_decay,
+    d_later,
+    d_now,
+    d_B,
+    d_initial,
+    T,
+    H,
+    G,
+    chunks,
+    every,
+    batches,
+    N: tl.constexpr,
+    P: tl.constexpr,
+    Q: tl.constexpr,
+    BN: tl.constexpr,
+    BP: tl.constexpr,
+    HAS_RESET: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """March backwards with the adjoint of the state: the gradients of all that is written.
+
+    ``d_log_decay``, ``d_later``, ``d_now`` are (blocks, b, T, H), ``d_B`` is (blocks, b, T, H, N). The gradient of a log
+    decay is the sum of those of all later c_t. It is carried from chunk to chunk, and started afresh wherever it is
+    known as the product of a stored state with its adjoint, so that rounding does not add up over long sequences.
+    """
+    batch, head, group, block = _place(H, G, P, BP)
+    order = tl.arange(0, Q)
+    n = tl.arange(0, BN)
+    p = block * BP + tl.arange(0, BP)
+    n_in = n < N
+    p_in = p < P
+    state_in = n_in[:, None] & p_in[None, :]
+    in_state = n[:, None] * P + p[None, :]
+    at_state = (batch * H + head) * N * P
+    adjoint = tl.load(d_final + at_state + in_state, mask=state_in, other=0.0)
+    state = tl.load(final + at_state + in_state, mask=state_in, other=0.0)
+    carried = tl.sum(tl.sum(state * adjoint, 1), 0)
+    start = batch * T + (chunks - 1) * Q
+    at_t = start * H + head
+    at_part = (block.to(tl.int64) * batches * T + start) * H + head
+    at_x = at_t * P
+    at_b = (start * G + group) * N
+    at_anchor = ((batch * H + head) * (chunks // every) + chunks // every - 1) * N * P
+    left = T - (chunks - 1) * Q
+    until = chunks % every  # the last stored state lies so many chunks before the end
+    for _ in tl.range(0, chunks):
+        here = until == 0
+        stored = n + until * BN < N  # no cell unless until is 0
+        state = tl.load(anchors + at_anchor + in_state, mask=stored[:, None] & p_in[None, :], other=0.0)
+        carried = tl.where(here, tl.sum(tl.sum(state * adjoint, 1), 0), carried)
+        at_anchor -= tl.where(here, N * P, 0)
+        until = tl.where(here, every, until) - 1
+        real = order < left
+        x_in = real[:, None] & p_in[None, :]
+        b_in = real[:, None] & n_in[None, :]
+        q = _tile(C + at_b, order, n, G * N, b_in)
+        k = _tile(B + at_b, order, n, G * N, b_in)
+        v = _tile(x + at_x, order, p, H * P, x_in)
+        dy = _tile(d_y + at_x, order, p, H * P, x_in)
+        a = tl.load(log_decay + at_t + order * H, mask=real, other=0.0)
+        after = tl.load(later + at_t + order * H, mask=real, other=0.0)
+        own = tl.load(now + at_t + order * H, mask=real, other=0.0)
+        across, read, write, keep = _decays(a, Q, HAS_RESET, True)
+        diagonal = _own(Q)
+        weights = tl.where(diagonal, own[:, None], across * after[:, None])
+        scores = tl.dot(k, tl.trans(q), input_precision=PRECISION)
+        d_scores = tl.dot(v, tl.trans(dy), input_precision=PRECISION)
+        product = scores * d_scores
+        scores = (scores * weights).to(dy.dtype)
+        d_scores = (d_scores * weights).to(q.dtype)
+        tl.store(d_now + at_part + order * H, tl.sum(tl.where(diagonal, product, 0.0), 1), mask=real)
+        product = product * across
+        given = tl.sum(product, 1)
+        taken = tl.sum(product * after[:, None], 0)
+        # Inputs and write vectors reach later tokens of the chunk, and all others through the state after it.
+        beyond = adjoint.to(k.dtype)
+        dv = tl.dot(k, beyond, input_precision=PRECISION) * (write * after)[:, None]
+        dv += tl.dot(scores, dy, input_precision=PRECISION)
+        tl.store(d_x + at_x + order[:, None] * (H * P) + p[None, :], dv, mask=x_in)
+        dk = tl.dot(v, tl.trans(beyond), input_precision=PRECISION) * write[:, None]
+        given += tl.sum(dk * k, 1)
+        tl.store(d_later + at_part + order * H, given, mask=real)
+        dk = dk * after[:, None]
+        dk += tl.dot(d_scores, q, input_precision=PRECISION)
+        tl.store(d_B + at_part * N + order[:, None] * (H * N) + n[None, :], dk, mask=b_in)
+        # A log decay lies on the way from all earlier to all later tokens.
+        through = taken - after * given + tl.load(d_read + at_part + order * H, mask=real, other=0.0)
+        tl.store(d_log_decay + at_part + order * H, carried + tl.cumsum(through, 0, reverse=True), mask=real)
+        carried += tl.sum(through, 0)
+        adjoint = adjoint * keep + tl.dot(tl.trans(q), (dy * read[:, None]).to(dy.dtype), input_precision=PRECISION)
+        at_t -= Q * H
+        at_part -= Q * H
+        at_x -= Q * H * P
+        at_b -= Q * G * N
+        left += Q
+    tl.store(d_initial + at_state + in_state, adjoint, mask=state_in)

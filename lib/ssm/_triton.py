@@ -1,0 +1,207 @@
+"""The chunked scan on a GPU: block sizes, launches and gradients of :mod:`lib.ssm._triton_kernels`.
+
+Why the kernels can reach the floor of their bytes and products on a large GPU (8 sequences of 4096 tokens, 32 heads,
+P = 64, N = 128, one group, bfloat16; 3 TB/s, 800 TFLOP/s):
+
+* Forward: x, y, B, C cross the bus once, 0.29 GB, 0.10 ms; no chunk state ever does (those of a five-kernel chain cost
+  0.27 ms). A chunk of 64 tokens is four products of 64 x 64 x (64 to 128), 60 GFLOP in all, 0.08 ms at full rate. The
+  256 programs are two for each of 132 multiprocessors, so one's loads hide behind the other's products.
+* Backward: the forward march recomputes the state for dC and the backward march carries its adjoint for dx and dB.
+  Inputs and dy are read twice, gradients written once (dB and dC once per head when heads share a group, to be summed):
+  1.4 GB with the sums, 0.45 ms; 20 products of a chunk against 7, 0.2 ms. Beyond inputs, outputs and one per-head
+  gradient at a time, memory holds one state per 512 tokens.
+* Few heads leave multiprocessors idle: P is then split in blocks, whose scores are computed again.
+
+Per program and chunk (N = 128, P = 64, 64 tokens): the state is 32 KiB of float32 registers (64 for each of 128
+threads), tiles of B, C, x, dy are 16 + 16 + 8 + 8 KiB of shared memory for each pipeline stage in bfloat16.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from lib.ssm import _triton_kernels as kernels
+
+__all__ = ["Tiles", "chunk_scan", "tiles"]
+
+from typing import NamedTuple
+
+
+class Tiles(NamedTuple):
+    """How the work is cut up: tokens, cells and channels of a block, and how a program is run.
+
+    ``every`` chunks the backward keeps a state; ``precision`` is that of products of float32 numbers.
+    """
+
+    Q: int
+    BN: int
+    BP: int
+    every: int
+    warps: int
+    stages: int
+    precision: str
+
+
+def tiles(
+    heads: int, time: int, N: int, P: int, dtype: torch.dtype, capability: tuple[int, int] = (9, 0), cores: int = 132
+) -> Tiles:
+    """Block sizes for a shape.
+
+    Parameters
+    ----------
+    heads : int
+        Sequences times heads.
+    time, N, P : int
+        Tokens, cells and channels.
+    dtype : torch.dtype
+        Type of x, B and C.
+    capability : (int, int)
+        Compute capability of the device. From 10.0 on, one pipeline stage: with more, a compiled scan has been seen to
+        give wrong numbers there.
+    cores : int
+        Multiprocessors of the device.
+
+    Examples
+    --------
+    >>> tiles(256, 4096, 128, 64, torch.bfloat16)
+    Tiles(Q=64, BN=128, BP=64, every=8, warps=4, stages=2, precision='ieee')
+    >>> tiles(8, 4096, 128, 64, torch.float32, capability=(10, 0))
+    Tiles(Q=32, BN=128, BP=16, every=16, warps=4, stages=1, precision='tf32x3')
+    """
+    wide = dtype.itemsize > 2
+    Q = min(32 if wide else 64, _power(time))
+    BN = _power(N)
+    # A state of 128 x 64 float32 numbers fills half the registers of four warps.
+    BP = min(_power(P), max(16, 64 * 128 // BN), 32 if wide else 64)
+    while BP > 16 and heads * triton.cdiv(P, BP) < cores:
+        BP //= 2
+    precision = "tf32x3" if wide and capability >= (8, 0) else "ieee"
+    return Tiles(Q, BN, BP, 512 // Q, 4, 1 if wide or capability >= (10, 0) else 2, precision)
+
+
+def _power(size: int) -> int:
+    """The smallest power of two from 16 on that holds a size."""
+    return max(16, triton.next_power_of_2(size))
+
+
+def chunk_scan(
+    x: Tensor,
+    log_decay: Tensor,
+    later: Tensor,
+    now: Tensor,
+    B: Tensor,
+    C: Tensor,
+    h: Tensor,
+    *,
+    resets: bool = True,
+    cut: Tiles | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Outputs and final state; see :func:`lib.ssm._chunks.chunk_scan`.
+
+    Parameters
+    ----------
+    x : Tensor, (b, T, H, P)
+        float32, bfloat16 or float16; B and C are taken in the same type.
+    log_decay, later, now : Tensor, (b, T, H)
+    B, C : Tensor, (b, T, G, N)
+        Not repeated for the heads of a group.
+    h : Tensor, (b, H, N, P)
+    resets : bool
+        Whether a log decay may be -infinity.
+    cut : Tiles, optional
+        By default :func:`tiles` of the shape and the device.
+
+    Returns
+    -------
+    y : Tensor, (b, T, H, P)
+        In the type of x.
+    h : Tensor, (b, H, N, P)
+        In float32.
+    """
+    if cut is None:
+        batch, time, heads, P = x.shape
+        cut = tiles(batch * heads, time, B.shape[3], P, x.dtype, *_device(x.device))
+    rows = (value.float() for value in (log_decay, later, now))
+    return _ChunkScan.apply(x, *rows, B.to(x.dtype), C.to(x.dtype), h.float(), resets, cut)
+
+
+def _device(device: torch.device) -> tuple[tuple[int, int], int]:
+    """Compute capability and multiprocessors; those of the interpreter are of no account."""
+    if device.type != "cuda":
+        return (9, 0), 1
+    return torch.cuda.get_device_capability(device), torch.cuda.get_device_properties(device).multi_processor_count
+
+
+class _ChunkScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, log_decay, later, now, B, C, h, resets, cut):
+        x, log_decay, later, now, B, C, h = inputs = [
+            value.contiguous() for value in (x, log_decay, later, now, B, C, h)
+        ]
+        y, final = torch.empty_like(x), torch.empty_like(h)
+        run = _Launch(x, B, resets, cut)
+        run(kernels.forward, *inputs, y, final)
+        ctx.save_for_backward(*inputs, final)
+        ctx.run = resets, cut
+        return y, final
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_y, d_final):
+        x, log_decay, later, now, B, C, h, final = ctx.saved_tensors
+        run = _Launch(x, B, *ctx.run)
+        d_y, d_final = d_y.contiguous(), d_final.contiguous()
+        rows = (run.blocks, *log_decay.shape)
+        d_read = torch.empty(rows, dtype=torch.float32, device=x.device)
+        anchors = torch.empty(
+            (*h.shape[:2], run.chunks // run.cut.every, *h.shape[2:]), dtype=torch.float32, device=x.device
+        )
+        given = (x, log_decay, later, now, B, C)
+        d_C = x.new_empty(*rows, C.shape[3])
+        run(kernels.read_gradient, *given, h, d_y, d_C, d_read, anchors, marks=True)
+        d_C = _summed(d_C, C)
+        d_B = x.new_empty(*rows, B.shape[3])
+        d_x, d_h = torch.empty_like(x), torch.empty_like(h)
+        d_log_decay, d_later, d_now = (torch.empty_like(d_read) for _ in range(3))
+        run(
+            kernels.write_gradient,
+            *(*given, final, anchors, d_y, d_final, d_read),
+            *(d_x, d_log_decay, d_later, d_now, d_B, d_h),
+            marks=True,
+        )
+        d_rows = (value[0] if run.blocks == 1 else value.sum(0) for value in (d_log_decay, d_later, d_now))
+        return d_x, *d_rows, _summed(d_B, B), d_C, d_h, None, None
+
+
+def _summed(per_head: Tensor, like: Tensor) -> Tensor:
+    """Gradients (blocks, b, T, H, N) summed over blocks and over the heads of each group."""
+    blocks, heads, groups = per_head.shape[0], per_head.shape[3], like.shape[2]
+    if blocks == 1 and heads == groups:
+        return per_head[0]
+    per_group = per_head.unflatten(3, (groups, heads // groups))
+    return per_group.sum((0, 4), dtype=torch.float32).to(like.dtype)
+
+
+class _Launch:
+    """Starts kernels for one shape on one device."""
+
+    def __init__(self, x: Tensor, B: Tensor, resets: bool, cut: Tiles):
+        self.cut = cut
+        self.device = x.device
+        batch, time, heads, P = x.shape
+        groups, N = B.shape[2:]
+        self.blocks, self.chunks = triton.cdiv(P, cut.BP), triton.cdiv(time, cut.Q)
+        self.batch = batch
+        self.grid = (batch * heads * self.blocks,)
+        self.sizes = (time, heads, groups, self.chunks)
+        self.shape = dict(N=N, P=P, Q=cut.Q, BN=cut.BN, BP=cut.BP, HAS_RESET=resets, PRECISION=cut.precision)
+
+    def __call__(self, kernel, *tensors: Tensor, marks: bool = False) -> None:
+        """Run a kernel; `marks` adds what the backward needs to find its stored states."""
+        more = (self.cut.every, self.batch) if marks else ()
+        options = dict(num_warps=self.cut.warps, num_stages=self.cut.stages)
+        with torch.cuda.device_of(tensors[0]):
+            kernel[self.grid](*tensors, *self.sizes, *more, **self.shape, **options)

@@ -18,6 +18,8 @@ threads), tiles of B, C, x, dy are 16 + 16 + 8 + 8 KiB of shared memory for each
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import triton
 from torch import Tensor
@@ -25,9 +27,10 @@ from torch.autograd.function import once_differentiable
 
 from lib.ssm import _triton_kernels as kernels
 
-__all__ = ["Tiles", "chunk_scan", "tiles"]
+__all__ = ["INTERPRETED", "Tiles", "chunk_scan", "tiles"]
 
-from typing import NamedTuple
+# Whether Triton's interpreter runs the kernels, on any device: TRITON_INTERPRET was set before triton was imported.
+INTERPRETED = not isinstance(kernels.forward, triton.JITFunction)
 
 
 class Tiles(NamedTuple):
@@ -104,7 +107,7 @@ def chunk_scan(
     Parameters
     ----------
     x : Tensor, (b, T, H, P)
-        float32, bfloat16 or float16; B and C are taken in the same type.
+        float32 or bfloat16; B and C are taken in the same type.
     log_decay, later, now : Tensor, (b, T, H)
     B, C : Tensor, (b, T, G, N)
         Not repeated for the heads of a group.
@@ -190,14 +193,14 @@ class _Launch:
 
     def __init__(self, x: Tensor, B: Tensor, resets: bool, cut: Tiles):
         self.cut = cut
-        self.device = x.device
         batch, time, heads, P = x.shape
         groups, N = B.shape[2:]
         self.blocks, self.chunks = triton.cdiv(P, cut.BP), triton.cdiv(time, cut.Q)
         self.batch = batch
         self.grid = (batch * heads * self.blocks,)
         self.sizes = (time, heads, groups, self.chunks)
-        self.shape = dict(N=N, P=P, Q=cut.Q, BN=cut.BN, BP=cut.BP, HAS_RESET=resets, PRECISION=cut.precision)
+        precision = "wide" if INTERPRETED else cut.precision
+        self.shape = dict(N=N, P=P, Q=cut.Q, BN=cut.BN, BP=cut.BP, HAS_RESET=resets, PRECISION=precision)
 
     def __call__(self, kernel, *tensors: Tensor, marks: bool = False) -> None:
         """Run a kernel; `marks` adds what the backward needs to find its stored states."""

@@ -5,11 +5,11 @@ With the running sum of log decays ``c_t`` inside a chunk and the state ``h`` (N
     y_t = sum_{s<t} e^(c_t - c_s) later_s (C_t . B_s) x_s + now_t (C_t . B_t) x_t + e^(c_t) C_t h,
     h'  = e^(c_end) h + sum_s e^(c_end - c_s) later_s B_s x_s^T.
 
-One program owns one (batch, head, block of P), walks over its chunks and keeps the state on the chip in float32, so that
-nothing but inputs and outputs crosses the memory bus. Running sums are made in float64 and kept as a high and a low
-float32 part: their differences are exact to rounding however strong the decay. A log decay of -infinity forgets
-everything before: tokens see each other only where the number of such marks so far agrees, and the state before the
-chunk only where it is 0.
+One program owns one (batch, head, block of P), walks over its chunks and keeps the state on the chip in float32: only
+inputs and outputs cross the memory bus. Running sums are made in float64 and kept as a high and a low float32 part,
+whose differences are exact to rounding however strong the decay. A log decay of -infinity forgets everything before:
+tokens see each other only where the number of such marks so far agrees, and the state before the chunk only where it
+is 0.
 
 x, y are (b, T, H, P); B, C (b, T, G, N); log_decay, later, now (b, T, H) in float32; states (b, H, N, P) in float32.
 Gradients that several blocks of P or heads add to have a leading dimension for the blocks and one entry per head.
@@ -74,6 +74,14 @@ def _decays(log_decay, Q: tl.constexpr, HAS_RESET: tl.constexpr, FROM_FIRST: tl.
 
 
 @triton.jit
+def _dot(a, b, PRECISION: tl.constexpr):
+    """Matrix product summed in float32; "wide" widens first, for the interpreter, which cannot multiply bfloat16."""
+    if PRECISION == "wide":
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision="ieee")
+    return tl.dot(a, b, input_precision=PRECISION)
+
+
+@triton.jit
 def _own(Q: tl.constexpr):
     """Where a token meets itself."""
     order = tl.arange(0, Q)
@@ -130,12 +138,12 @@ def forward(
         own = tl.load(now + at_t + order * H, mask=real, other=0.0)
         across, read, write, keep = _decays(a, Q, HAS_RESET, False)
         weights = tl.where(_own(Q), own[None, :], across * after[None, :])
-        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * weights
-        out = tl.dot(q, h.to(q.dtype), input_precision=PRECISION) * read[:, None]
-        out += tl.dot(scores.to(v.dtype), v, input_precision=PRECISION)
+        scores = _dot(q, tl.trans(k), PRECISION) * weights
+        out = _dot(q, h.to(q.dtype), PRECISION) * read[:, None]
+        out += _dot(scores.to(v.dtype), v, PRECISION)
         tl.store(y + at_x + order[:, None] * (H * P) + p[None, :], out, mask=x_in)
         written = (v * (write * after)[:, None]).to(v.dtype)
-        h = h * keep + tl.dot(tl.trans(k), written, input_precision=PRECISION)
+        h = h * keep + _dot(tl.trans(k), written, PRECISION)
         at_t += Q * H
         at_x += Q * H * P
         at_b += Q * G * N
@@ -205,13 +213,13 @@ def read_gradient(
         own = tl.load(now + at_t + order * H, mask=real, other=0.0)
         across, read, write, keep = _decays(a, Q, HAS_RESET, False)
         weights = tl.where(_own(Q), own[None, :], across * after[None, :])
-        d_scores = tl.dot(dy, tl.trans(v), input_precision=PRECISION) * weights
-        dq = tl.dot(dy, tl.trans(h.to(dy.dtype)), input_precision=PRECISION) * read[:, None]
+        d_scores = _dot(dy, tl.trans(v), PRECISION) * weights
+        dq = _dot(dy, tl.trans(h.to(dy.dtype)), PRECISION) * read[:, None]
         tl.store(d_read + at_part + order * H, tl.sum(dq * q, 1), mask=real)
-        dq += tl.dot(d_scores.to(k.dtype), k, input_precision=PRECISION)
+        dq += _dot(d_scores.to(k.dtype), k, PRECISION)
         tl.store(d_C + at_part * N + order[:, None] * (H * N) + n[None, :], dq, mask=b_in)
         written = (v * (write * after)[:, None]).to(v.dtype)
-        h = h * keep + tl.dot(tl.trans(k), written, input_precision=PRECISION)
+        h = h * keep + _dot(tl.trans(k), written, PRECISION)
         until -= 1
         here = until == 0
         stored = n + until * BN < N  # no cell unless until is 0
@@ -260,8 +268,8 @@ def write_gradient(
 ):
     """March backwards with the adjoint of the state: the gradients of all that is written.
 
-    ``d_log_decay``, ``d_later``, ``d_now`` are (blocks, b, T, H), ``d_B`` is (blocks, b, T, H, N). The gradient of a log
-    decay is the sum of those of all later c_t. It is carried from chunk to chunk, and started afresh wherever it is
+    ``d_log_decay``, ``d_later``, ``d_now`` are (blocks, b, T, H), ``d_B`` is (blocks, b, T, H, N). The gradient of a
+    log decay is the sum of those of all later c_t. It is carried from chunk to chunk, and started afresh wherever it is
     known as the product of a stored state with its adjoint, so that rounding does not add up over long sequences.
     """
     batch, head, group, block = _place(H, G, P, BP)
@@ -304,8 +312,8 @@ def write_gradient(
         across, read, write, keep = _decays(a, Q, HAS_RESET, True)
         diagonal = _own(Q)
         weights = tl.where(diagonal, own[:, None], across * after[:, None])
-        scores = tl.dot(k, tl.trans(q), input_precision=PRECISION)
-        d_scores = tl.dot(v, tl.trans(dy), input_precision=PRECISION)
+        scores = _dot(k, tl.trans(q), PRECISION)
+        d_scores = _dot(v, tl.trans(dy), PRECISION)
         product = scores * d_scores
         scores = (scores * weights).to(dy.dtype)
         d_scores = (d_scores * weights).to(q.dtype)
@@ -315,20 +323,20 @@ def write_gradient(
         taken = tl.sum(product * after[:, None], 0)
         # Inputs and write vectors reach later tokens of the chunk, and all others through the state after it.
         beyond = adjoint.to(k.dtype)
-        dv = tl.dot(k, beyond, input_precision=PRECISION) * (write * after)[:, None]
-        dv += tl.dot(scores, dy, input_precision=PRECISION)
+        dv = _dot(k, beyond, PRECISION) * (write * after)[:, None]
+        dv += _dot(scores, dy, PRECISION)
         tl.store(d_x + at_x + order[:, None] * (H * P) + p[None, :], dv, mask=x_in)
-        dk = tl.dot(v, tl.trans(beyond), input_precision=PRECISION) * write[:, None]
+        dk = _dot(v, tl.trans(beyond), PRECISION) * write[:, None]
         given += tl.sum(dk * k, 1)
         tl.store(d_later + at_part + order * H, given, mask=real)
         dk = dk * after[:, None]
-        dk += tl.dot(d_scores, q, input_precision=PRECISION)
+        dk += _dot(d_scores, q, PRECISION)
         tl.store(d_B + at_part * N + order[:, None] * (H * N) + n[None, :], dk, mask=b_in)
         # A log decay lies on the way from all earlier to all later tokens.
         through = taken - after * given + tl.load(d_read + at_part + order * H, mask=real, other=0.0)
         tl.store(d_log_decay + at_part + order * H, carried + tl.cumsum(through, 0, reverse=True), mask=real)
         carried += tl.sum(through, 0)
-        adjoint = adjoint * keep + tl.dot(tl.trans(q), (dy * read[:, None]).to(dy.dtype), input_precision=PRECISION)
+        adjoint = adjoint * keep + _dot(tl.trans(q), (dy * read[:, None]).to(dy.dtype), PRECISION)
         at_t -= Q * H
         at_part -= Q * H
         at_x -= Q * H * P

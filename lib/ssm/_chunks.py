@@ -2,7 +2,9 @@
 
     h_t = exp(log_decay_t) (h_{t-1} + later_{t-1} B_{t-1} x_{t-1}^T),   y_t = C_t^T (h_t + now_t B_t x_t^T)
 
-All arguments are checked, in one type of at least float32. A log decay of -infinity forgets everything before.
+All arguments are checked. Decays, weights and states are at least float32, and so is all that is returned; x, B and C
+may be half precision. A log decay of -infinity forgets everything before. This is the readable form; the faster one of
+:mod:`lib.ssm._chunks_autograd` takes the same arguments.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def chunk_scan(
     h : Tensor, (b, H, N, P)
         State after the last token.
     """
+    x, B, C = (value.to(log_decay.dtype) for value in (x, B, C))
     heads = x.shape[2]
     if B.shape[2] != heads:
         B, C = (value.repeat_interleave(heads // value.shape[2], dim=2) for value in (B, C))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ class ScanState(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Checked arguments of a scan in the type it computes in; `output` is the type of what it returns."""
+    """Checked arguments of a scan: dt, A, lam and theta in the type it computes in, x, B and C as they came."""
 
     x: Tensor
     dt: Tensor
@@ -49,11 +49,15 @@ class Inputs:
     state: ScanState | None
     reset: Tensor | None
     lengths: Tensor | None
-    output: torch.dtype
 
     @property
     def heads(self) -> int:
         return self.x.shape[2]
+
+    @property
+    def compute(self) -> torch.dtype:
+        """The type of decays, states and sums, at least float32."""
+        return self.dt.dtype
 
     @property
     def time(self) -> int:
@@ -65,9 +69,6 @@ class Inputs:
             return None
         return torch.arange(self.time, device=self.x.device) >= self.lengths[:, None]
 
-    def replaced(self, **changes) -> Inputs:
-        return replace(self, **changes)
-
 
 def read(
     x, dt, A, B, C, lam=None, theta=None, initial_state=None, reset=None, lengths=None, *, validate=True, ranks=False
@@ -76,7 +77,8 @@ def read(
 
     Shapes and types are always looked at, values only when `validate` is true: on a GPU that waits for the device.
     """
-    given = {name: value for name, value in dict(dt=dt, A=A, lam=lam, theta=theta).items() if value is not None}
+    steps = dict(dt=dt, A=A, lam=lam, theta=theta)
+    given = {name: value for name, value in steps.items() if value is not None}
     for name, value in {"x": x, **given, "B": B, "C": C}.items():
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise ValueError(f"{name} must be a floating tensor, got {checks.describe(value)}")
@@ -103,9 +105,8 @@ def read(
         if lengths is not None:
             time = x.shape[1]
             checks.require((lengths >= 1) & (lengths <= time), f"lengths must be from 1 to {time}", lengths)
-    converted = {name: value.to(compute) for name, value in {"x": x, **given, "B": B, "C": C}.items()}
-    nothing = dict(lam=None, theta=None)
-    return Inputs(**{**nothing, **converted}, state=initial_state, reset=reset, lengths=lengths, output=x.dtype)
+    converted = {name: None if value is None else value.to(compute) for name, value in steps.items()}
+    return Inputs(x=x, B=B, C=C, **converted, state=initial_state, reset=reset, lengths=lengths)
 
 
 def _one_type(named: dict) -> None:

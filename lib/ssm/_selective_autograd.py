@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["ChunkedScan", "CompiledScan"]
 
-CHUNK = 32  # tokens; about the square root of usual lengths, where the states kept and those computed anew are equal
+CHUNK = 16  # tokens; states of one chunk and one state per chunk are in memory at a time
 
 
 class ChunkedScan(torch.autograd.Function):
@@ -70,14 +70,14 @@ class CompiledScan(torch.autograd.Function):
     def forward(ctx, x, dt, A, B, C, h, reset):
         from lib.ssm import _selective_numba as kernels
 
-        inputs = tuple(tensor.contiguous() for tensor in (x, dt, A, B, C))
+        # The loops run over channels: rates and states are turned to have them last.
+        inputs = tuple(tensor.contiguous() for tensor in (x, dt, A.mT, B, C))
         reset = torch.empty(0, 0, dtype=torch.bool) if reset is None else reset.contiguous()
-        y, last = torch.empty_like(inputs[0]), h.clone(memory_format=torch.contiguous_format)
-        kept = len(_spans(x.shape[1])) if any(ctx.needs_input_grad) else 0
-        edges = x.new_empty(kept, *last.shape)
+        y, last = torch.zeros_like(inputs[0]), h.mT.clone(memory_format=torch.contiguous_format)
+        edges = x.new_empty(len(_spans(x.shape[1])) if any(ctx.needs_input_grad) else 0, *last.shape)
         kernels.forward(*_arrays(*inputs, reset, y, last, edges), CHUNK)
         ctx.save_for_backward(*inputs, reset, edges)
-        return y, last
+        return y, last.mT.contiguous()
 
     @staticmethod
     @once_differentiable
@@ -85,10 +85,10 @@ class CompiledScan(torch.autograd.Function):
         from lib.ssm import _selective_numba as kernels
 
         *inputs, reset, edges = ctx.saved_tensors
-        gradients = tuple(torch.zeros_like(tensor) for tensor in inputs)
-        carry = dh.clone(memory_format=torch.contiguous_format)
-        kernels.backward(*_arrays(*inputs, reset, edges, dy.contiguous(), *gradients, carry), CHUNK)
-        return (*gradients, carry, None)
+        dx, ddt, dA, dB, dC = (torch.zeros_like(tensor) for tensor in inputs)
+        carry = dh.mT.clone(memory_format=torch.contiguous_format)
+        kernels.backward(*_arrays(*inputs, reset, edges, dy.contiguous(), dx, ddt, dA, dB, dC, carry), CHUNK)
+        return dx, ddt, dA.mT, dB, dC, carry.mT, None
 
 
 def _spans(tokens: int) -> list[slice]:

@@ -1,8 +1,9 @@
 """Compiled loops of :mod:`lib.ssm.selective`: float32 or float64, C-contiguous, one core.
 
-Forward and backward go through time in chunks and, inside a chunk, channel by channel: the states of one channel over
-one chunk stay in the nearest cache, and the loops over the state vectorise. The exponential is 2^k times a polynomial,
-so that it vectorises, too (relative error 2e-7 in float32, 4e-16 in float64); its argument is at most 0 here.
+The innermost loops run over channels, which lie side by side, so states and rates come as (state, channels). Each such
+loop touches few arrays: with many the compiler would have to prove too much about overlaps to vectorise it. Channels
+are taken in blocks, so that the states of one chunk of the backward stay in cache. The exponential is 2^k times a
+polynomial, so that it vectorises, too (relative error 2e-7 in float32, 4e-16 in float64); its argument is at most 0.
 """
 
 import numpy as np
@@ -13,6 +14,8 @@ __all__ = ["backward", "forward", "step"]
 
 # Sums may be taken in another order and products fused with sums; infinities and NaN keep their meaning.
 OPTIONS = {"cache": True, "fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "nogil": True}
+
+BLOCK = 128
 
 f = np.float32
 ONE, HALF = f(1), f(0.5)
@@ -60,92 +63,149 @@ def _exp_of_type(x):
 
 
 @njit(**OPTIONS)
+def _blocks(channels):
+    """How many channels to take together, in equal parts of at most BLOCK."""
+    parts = -(-channels // BLOCK)
+    return -(-channels // parts)
+
+
+@njit(**OPTIONS)
 def _starts_anew(reset, i, t):
     return reset.shape[0] > 0 and reset[i, t]
 
 
 @njit(**OPTIONS)
-def forward(x, dt, A, B, C, reset, y, h, edges, chunk):
-    """Outputs into y, states before each chunk into edges (if it has room), the last state into h (the first at call).
-
-    x, dt, y (b, t, d); A (d, n); B, C (b, t, n); reset (b, t) or empty; h (b, d, n); edges (chunks or 0, b, d, n).
-    """
-    batch, tokens, channels = x.shape
-    size = A.shape[1]
-    for i in range(batch):
-        for start in range(0, tokens, chunk):
-            end = min(start + chunk, tokens)
-            if edges.shape[0] > 0:
-                edges[start // chunk, i] = h[i]
-            for j in range(channels):
-                state, rates = h[i, j], A[j]
-                for t in range(start, end):
-                    if _starts_anew(reset, i, t):
-                        state[:] = 0
-                    step_size = dt[i, t, j]
-                    drive = step_size * x[i, t, j]
-                    write, read = B[i, t], C[i, t]
-                    total = drive - drive
-                    for k in range(size):
-                        value = _exp(step_size * rates[k]) * state[k] + drive * write[k]
-                        state[k] = value
-                        total += value * read[k]
-                    y[i, t, j] = total
+def _read(states, dt, rates, drive, write, read, y):
+    """One cell of every channel moves on and is read."""
+    for j in range(states.size):
+        value = _exp(dt[j] * rates[j]) * states[j] + drive[j] * write
+        states[j] = value
+        y[j] += value * read
 
 
 @njit(**OPTIONS)
-def backward(x, dt, A, B, C, reset, edges, dy, dx, ddt, dA, dB, dC, carry, chunk):
-    """Gradients; dA, dB and dC are zero at call, carry holds the gradient of the last state, then of the first."""
+def forward(x, dt, rates, B, C, reset, y, h, edges, chunk):
+    """Outputs into y, states before each chunk into edges (if it has room), the last state into h (the first at call).
+
+    x, dt, y (b, t, d), y zero at call; rates (n, d); B, C (b, t, n); reset (b, t) or empty; h (b, n, d);
+    edges (chunks or 0, b, n, d).
+    """
     batch, tokens, channels = x.shape
-    size = A.shape[1]
-    states = np.empty((chunk + 1, size), x.dtype)
-    decay = np.empty((chunk, size), x.dtype)
-    of_rates = np.empty(size, x.dtype)
+    drive = np.empty(channels, x.dtype)
     for i in range(batch):
-        for number in range(edges.shape[0] - 1, -1, -1):
-            start = number * chunk
-            end = min(start + chunk, tokens)
+        for t in range(tokens):
+            if _starts_anew(reset, i, t):
+                h[i] = 0
+            # A chunk that starts anew keeps 0: what was before it takes no part in its gradient.
+            if edges.shape[0] > 0 and t % chunk == 0:
+                edges[t // chunk, i] = h[i]
             for j in range(channels):
-                rates, G = A[j], carry[i, j]
-                states[0] = edges[number, i, j]
+                drive[j] = dt[i, t, j] * x[i, t, j]
+            for k in range(rates.shape[0]):
+                _read(h[i, k], dt[i, t], rates[k], drive, B[i, t, k], C[i, t, k], y[i, t])
+
+
+@njit(**OPTIONS)
+def _recall(before, dt, rates, drive, write, decay, after):
+    """One cell of every channel moves on; its decay is kept."""
+    for j in range(before.size):
+        a = _exp(dt[j] * rates[j])
+        decay[j] = a
+        after[j] = a * before[j] + drive[j] * write
+
+
+@njit(**OPTIONS)
+def _dot(left, right):
+    total = left[0] - left[0]
+    for j in range(left.size):
+        total += left[j] * right[j]
+    return total
+
+
+@njit(**OPTIONS)
+def _receive(G, dy, read, write, drive, of_drive):
+    """Add what the output hands back to the gradient of the state; returns the gradient of the write vector."""
+    of_write = read - read
+    for j in range(G.size):
+        here = G[j] + dy[j] * read
+        G[j] = here
+        of_drive[j] += here * write
+        of_write += drive[j] * here
+    return of_write
+
+
+@njit(**OPTIONS)
+def _pass_on(G, decay, before, rates, of_step):
+    """Carry the gradient of the state to the token before."""
+    for j in range(G.size):
+        carried = decay[j] * G[j]
+        G[j] = carried
+        of_step[j] += carried * before[j] * rates[j]
+
+
+@njit(**OPTIONS)
+def _collect(G, before, dt, of_rates):
+    for j in range(G.size):
+        of_rates[j] += G[j] * before[j] * dt[j]
+
+
+@njit(**OPTIONS)
+def backward(x, dt, rates, B, C, reset, edges, dy, dx, ddt, drates, dB, dC, carry, chunk):
+    """Gradients, with drates, dB and dC zero at call; carry (b, n, d) is that of the last state, then of the first."""
+    batch, tokens, channels = x.shape
+    size = rates.shape[0]
+    block = _blocks(channels)
+    states = np.empty((chunk + 1, size, block), x.dtype)
+    decay = np.empty((chunk, size, block), x.dtype)
+    drive = np.empty((chunk, block), x.dtype)
+    of_rates = np.empty((size, block), x.dtype)
+    of_drive = np.empty(block, x.dtype)
+    of_step = np.empty(block, x.dtype)
+    for i in range(batch):
+        for low in range(0, channels, block):
+            high = min(low + block, channels)
+            width = high - low
+            for number in range(edges.shape[0] - 1, -1, -1):
+                start = number * chunk
+                end = min(start + chunk, tokens)
+                states[0, :, :width] = edges[number, i, :, low:high]
                 for t in range(start, end):
-                    step_size, g = dt[i, t, j], dy[i, t, j]
-                    drive = step_size * x[i, t, j]
-                    write, dread = B[i, t], dC[i, t]
-                    a, before, after = decay[t - start], states[t - start], states[t - start + 1]
+                    q = t - start
+                    push, steps = drive[q, :width], dt[i, t, low:high]
+                    for j in range(width):
+                        push[j] = steps[j] * x[i, t, low + j]
+                    anew = _starts_anew(reset, i, t)
+                    if anew:
+                        states[q] = 0
                     for k in range(size):
-                        a[k] = _exp(step_size * rates[k])
-                        after[k] = a[k] * before[k] + drive * write[k]
-                    if _starts_anew(reset, i, t):
-                        for k in range(size):
-                            a[k] = 0
-                            after[k] = drive * write[k]
-                    for k in range(size):
-                        dread[k] += g * after[k]
+                        after = states[q + 1, k, :width]
+                        _recall(
+                            states[q, k, :width],
+                            steps,
+                            rates[k, low:high],
+                            push,
+                            B[i, t, k],
+                            decay[q, k, :width],
+                            after,
+                        )
+                        dC[i, t, k] += _dot(dy[i, t, low:high], after)
+                    if anew:
+                        decay[q] = 0
                 of_rates[:] = 0
-                # Two short loops and not one long one: a loop over many arrays is not vectorised.
                 for t in range(end - 1, start - 1, -1):
-                    step_size, signal, g = dt[i, t, j], x[i, t, j], dy[i, t, j]
-                    drive = step_size * signal
-                    write, read, dwrite = B[i, t], C[i, t], dB[i, t]
-                    of_drive = drive - drive
+                    q = t - start
+                    push, steps, signal = drive[q, :width], dt[i, t, low:high], dy[i, t, low:high]
+                    of_drive[:] = 0
+                    of_step[:] = 0
                     for k in range(size):
-                        here = G[k] + g * read[k]
-                        of_drive += here * write[k]
-                        dwrite[k] += drive * here
-                        G[k] = here
-                    a, before = decay[t - start], states[t - start]
-                    of_step = drive - drive
-                    for k in range(size):
-                        carried = a[k] * G[k]
-                        G[k] = carried
-                        of_log = carried * before[k]
-                        of_step += of_log * rates[k]
-                        of_rates[k] += of_log * step_size
-                    dx[i, t, j] = of_drive * step_size
-                    ddt[i, t, j] = of_step + of_drive * signal
-                for k in range(size):
-                    dA[j, k] += of_rates[k]
+                        G, before = carry[i, k, low:high], states[q, k, :width]
+                        dB[i, t, k] += _receive(G, signal, C[i, t, k], B[i, t, k], push, of_drive)
+                        _pass_on(G, decay[q, k, :width], before, rates[k, low:high], of_step)
+                        _collect(G, before, steps, of_rates[k])
+                    for j in range(width):
+                        dx[i, t, low + j] = of_drive[j] * steps[j]
+                        ddt[i, t, low + j] = of_step[j] + of_drive[j] * x[i, t, low + j]
+                drates[:, low:high] += of_rates[:, :width]
 
 
 @njit(**OPTIONS)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.ssm import _selective_autograd, selective
+from lib.ssm import _selective_autograd, scan, selective
 
 METHODS = ("sequential", "parallel", "chunked", "numba")
 NAMES = ("x", "dt", "A", "B", "C", "D", "initial_state")
@@ -276,6 +276,25 @@ def test_inputs_in_any_layout(method):
     expected = with_gradients(arguments, "sequential")
     for name, value in with_gradients(turned, method).items():
         assert gap(value, expected[name]) < 1e-11
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_mamba_2_with_heads_of_width_one(method):
+    """With A constant over the state the scan is that of Mamba-2, without rotation and with lam = 1."""
+    arguments = example(channels=4)
+    rate = -torch.exp(arguments["D"])
+    y, last = selective.selective_scan(
+        **{name: arguments[name] for name in ("x", "dt", "B", "C")}, A=rate[:, None].expand(4, 5), method=method
+    )
+    # Heads of width 1 are the channels; a state is (heads, state, width) there.
+    x, dt = arguments["x"][..., None], arguments["dt"]
+    B, C = arguments["B"][:, :, None], arguments["C"][:, :, None]
+    # Rotation goes by pairs of cells, so there is one more cell, which is not written to.
+    B, C = (torch.nn.functional.pad(value, (0, 1)) for value in (B, C))
+    for form in (scan.scan_sequential, scan.scan_chunked):
+        expected, state = form(x, dt, rate.expand_as(dt), B, C, torch.ones_like(dt), torch.zeros(2, 75, 1, 3).to(x))
+        torch.testing.assert_close(y, expected[..., 0], rtol=0, atol=1e-11)
+        torch.testing.assert_close(last, state.h[:, :, :5, 0], rtol=0, atol=1e-11)
 
 
 def test_the_default_agrees_with_the_loop_and_takes_lists():

@@ -11,7 +11,12 @@ from torch import Tensor
 from lib.ssm import masks, rotation
 from lib.ssm.state import Inputs, ScanState
 
-__all__ = ["finish", "in_turning_frame", "per_head", "start", "to_heads", "turned_state"]
+__all__ = ["finish", "in_turning_frame", "per_head", "start", "to_heads", "turned_state", "with_time"]
+
+
+def with_time(value):
+    """One token as a sequence of one."""
+    return value[:, None] if isinstance(value, torch.Tensor) and value.dim() else value
 
 
 def to_heads(value: Tensor, heads: int) -> Tensor:

@@ -102,14 +102,14 @@ def chunk_scan(
     resets: bool = True,
     cut: Tiles | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Outputs and final state; see :func:`lib.ssm._chunks.chunk_scan`.
+    """Outputs and final state, differentiable once; see :func:`lib.ssm._chunks.chunk_scan`.
 
     Parameters
     ----------
-    x : Tensor, (b, T, H, P)
-        float32 or bfloat16; B and C are taken in the same type.
+    x : Tensor, (b, T, H, P) or (b, T, H, R, P)
+        float32 or bfloat16; B and C are taken in the same type. R is a power of two up to 16.
     log_decay, later, now : Tensor, (b, T, H)
-    B, C : Tensor, (b, T, G, N)
+    B, C : Tensor, (b, T, G, N) or (b, T, G, R, N)
         Not repeated for the heads of a group.
     h : Tensor, (b, H, N, P)
     resets : bool
@@ -119,68 +119,65 @@ def chunk_scan(
 
     Returns
     -------
-    y : Tensor, (b, T, H, P)
-        In the type of x.
+    y : Tensor, the shape and type of x
     h : Tensor, (b, H, N, P)
         In float32.
     """
-    if cut is None:
-        batch, time, heads, P = x.shape
-        cut = tiles(batch * heads, time, B.shape[3], P, x.dtype, *_device(x.device))
+    ranked = x.dim() == 5
+    if not ranked:
+        x, B, C = (value[:, :, :, None] for value in (x, B, C))
+    cut = chosen_tiles(x, B) if cut is None else cut
     rows = (value.float() for value in (log_decay, later, now))
-    return _ChunkScan.apply(x, *rows, B.to(x.dtype), C.to(x.dtype), h.float(), resets, cut)
+    y, h = _ChunkScan.apply(x, *rows, B.to(x.dtype), C.to(x.dtype), h.float(), resets, cut)
+    return (y if ranked else y[:, :, :, 0]), h
 
 
-def _device(device: torch.device) -> tuple[tuple[int, int], int]:
-    """Compute capability and multiprocessors; those of the interpreter are of no account."""
-    if device.type != "cuda":
-        return (9, 0), 1
-    return torch.cuda.get_device_capability(device), torch.cuda.get_device_properties(device).multi_processor_count
+def chosen_tiles(x: Tensor, B: Tensor) -> Tiles:
+    """:func:`tiles` of inputs (b, T, H, R, P) and write vectors (b, T, G, R, N) on their device."""
+    batch, time, heads, ranks, P = x.shape
+    if x.device.type != "cuda":  # the interpreter, to which the device is of no account
+        return tiles(batch * heads, time * ranks, B.shape[4], P, x.dtype, cores=1)
+    cores = torch.cuda.get_device_properties(x.device).multi_processor_count
+    capability = torch.cuda.get_device_capability(x.device)
+    return tiles(batch * heads, time * ranks, B.shape[4], P, x.dtype, capability, cores)
 
 
 class _ChunkScan(torch.autograd.Function):
+    """:func:`chunk_scan` with an axis for the rank."""
+
     @staticmethod
     def forward(ctx, x, log_decay, later, now, B, C, h, resets, cut):
-        x, log_decay, later, now, B, C, h = inputs = [
-            value.contiguous() for value in (x, log_decay, later, now, B, C, h)
-        ]
-        y, final = torch.empty_like(x), torch.empty_like(h)
-        run = _Launch(x, B, resets, cut)
-        run(kernels.forward, *inputs, y, final)
+        inputs = [value.contiguous() for value in (x, log_decay, later, now, B, C, h)]
+        y, final = torch.empty_like(inputs[0]), torch.empty_like(inputs[-1])
+        _Launch(x, B, resets, cut)(kernels.forward, *inputs, y, final)
         ctx.save_for_backward(*inputs, final)
-        ctx.run = resets, cut
+        ctx.how = resets, cut
         return y, final
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y, d_final):
-        x, log_decay, later, now, B, C, h, final = ctx.saved_tensors
-        run = _Launch(x, B, *ctx.run)
+        *given, h, final = ctx.saved_tensors
+        x, B = given[0], given[4]
+        launch = _Launch(x, B, *ctx.how)
         d_y, d_final = d_y.contiguous(), d_final.contiguous()
-        rows = (run.blocks, *log_decay.shape)
+        rows = (launch.blocks, *x.shape[:4])
         d_read = torch.empty(rows, dtype=torch.float32, device=x.device)
-        anchors = torch.empty(
-            (*h.shape[:2], run.chunks // run.cut.every, *h.shape[2:]), dtype=torch.float32, device=x.device
-        )
-        given = (x, log_decay, later, now, B, C)
-        d_C = x.new_empty(*rows, C.shape[3])
-        run(kernels.read_gradient, *given, h, d_y, d_C, d_read, anchors, marks=True)
-        d_C = _summed(d_C, C)
-        d_B = x.new_empty(*rows, B.shape[3])
+        anchors = h.new_empty(*h.shape[:2], launch.anchors, *h.shape[2:])
+        d_vectors = x.new_empty(*rows, B.shape[4])
+        launch(kernels.read_gradient, *given, h, d_y, d_vectors, d_read, anchors, marks=True)
+        d_C = _summed(d_vectors, B)
+        d_vectors = d_vectors if d_C.data_ptr() != d_vectors.data_ptr() else torch.empty_like(d_vectors)
         d_x, d_h = torch.empty_like(x), torch.empty_like(h)
         d_log_decay, d_later, d_now = (torch.empty_like(d_read) for _ in range(3))
-        run(
-            kernels.write_gradient,
-            *(*given, final, anchors, d_y, d_final, d_read),
-            *(d_x, d_log_decay, d_later, d_now, d_B, d_h),
-            marks=True,
-        )
-        d_rows = (value[0] if run.blocks == 1 else value.sum(0) for value in (d_log_decay, d_later, d_now))
-        return d_x, *d_rows, _summed(d_B, B), d_C, d_h, None, None
+        came = (*given, final, anchors, d_y, d_final, d_read)
+        launch(kernels.write_gradient, *came, d_x, d_log_decay, d_later, d_now, d_vectors, d_h, marks=True)
+        d_log_decay = d_log_decay[..., 0].sum(0)  # at a token's first row it counts all of the token's rows
+        return d_x, d_log_decay, d_later.sum((0, 4)), d_now.sum((0, 4)), _summed(d_vectors, B), d_C, d_h, None, None
 
 
 def _summed(per_head: Tensor, like: Tensor) -> Tensor:
-    """Gradients (blocks, b, T, H, N) summed over blocks and over the heads of each group."""
+    """Gradients (blocks, b, T, H, R, N) summed over blocks and over the heads of each group, like (b, T, G, R, N)."""
     blocks, heads, groups = per_head.shape[0], per_head.shape[3], like.shape[2]
     if blocks == 1 and heads == groups:
         return per_head[0]
@@ -192,19 +189,19 @@ class _Launch:
     """Starts kernels for one shape on one device."""
 
     def __init__(self, x: Tensor, B: Tensor, resets: bool, cut: Tiles):
-        self.cut = cut
-        batch, time, heads, P = x.shape
-        groups, N = B.shape[2:]
-        self.blocks, self.chunks = triton.cdiv(P, cut.BP), triton.cdiv(time, cut.Q)
-        self.batch = batch
+        batch, time, heads, ranks, P = x.shape
+        groups, N = B.shape[2], B.shape[4]
+        chunks = triton.cdiv(time, cut.Q // ranks)
+        self.blocks, self.anchors = triton.cdiv(P, cut.BP), chunks // cut.every
         self.grid = (batch * heads * self.blocks,)
-        self.sizes = (time, heads, groups, self.chunks)
+        self.sizes = (time, heads, groups, chunks)
+        self.marks = (cut.every, batch)
         precision = "wide" if INTERPRETED else cut.precision
-        self.shape = dict(N=N, P=P, Q=cut.Q, BN=cut.BN, BP=cut.BP, HAS_RESET=resets, PRECISION=precision)
+        self.fixed = dict(N=N, P=P, R=ranks, Q=cut.Q, BN=cut.BN, BP=cut.BP, HAS_RESET=resets, PRECISION=precision)
+        self.options = dict(num_warps=cut.warps, num_stages=cut.stages)
 
     def __call__(self, kernel, *tensors: Tensor, marks: bool = False) -> None:
-        """Run a kernel; `marks` adds what the backward needs to find its stored states."""
-        more = (self.cut.every, self.batch) if marks else ()
-        options = dict(num_warps=self.cut.warps, num_stages=self.cut.stages)
+        """Run a kernel; `marks` adds what the backward needs to place its stored states."""
+        sizes = (*self.sizes, *self.marks) if marks else self.sizes
         with torch.cuda.device_of(tensors[0]):
-            kernel[self.grid](*tensors, *self.sizes, *more, **self.shape, **options)
+            kernel[self.grid](*tensors, *sizes, **self.fixed, **self.options)

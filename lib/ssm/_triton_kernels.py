@@ -11,8 +11,9 @@ whose differences are exact to rounding however strong the decay. A log decay of
 tokens see each other only where the number of such marks so far agrees, and the state before the chunk only where it
 is 0.
 
-x, y are (b, T, H, P); B, C (b, T, G, N); log_decay, later, now (b, T, H) in float32; states (b, H, N, P) in float32.
-Gradients that several blocks of P or heads add to have a leading dimension for the blocks and one entry per head.
+x, y are (b, T, H, R, P); B, C (b, T, G, R, N); log_decay, later, now (b, T, H) in float32; states (b, H, N, P) in
+float32. The R inputs and outputs of a token are rows of their own: a chunk is Q rows, Q / R tokens. Gradients that
+several blocks of P, heads or rows add to have a leading dimension for the blocks and one entry per head and row.
 Offsets of batch, head and chunk are int64, only those inside a chunk int32. All loads and stores are masked by token
 and column, exponents before ``exp``.
 """
@@ -34,19 +35,19 @@ def _place(H, G, P: tl.constexpr, BP: tl.constexpr):
 
 
 @triton.jit
-def _tile(start, lines, columns, stride, mask):
-    """Tokens by columns of a tensor whose tokens lie ``stride`` apart."""
-    return tl.load(start + lines[:, None] * stride + columns[None, :], mask=mask, other=0.0)
+def _tile(start, lines, columns, mask):
+    """Rows that start at ``lines`` by columns."""
+    return tl.load(start + lines[:, None] + columns[None, :], mask=mask, other=0.0)
 
 
 @triton.jit
-def _decays(log_decay, Q: tl.constexpr, HAS_RESET: tl.constexpr, FROM_FIRST: tl.constexpr):
+def _decays(log_decay, token, Q: tl.constexpr, HAS_RESET: tl.constexpr, FROM_FIRST: tl.constexpr):
     """Of one chunk: token to later token (Q, Q), state to token, token to state (Q,) and state to state.
 
     Rows are the later tokens, or the earlier ones if FROM_FIRST.
     """
     order = tl.arange(0, Q)
-    sees = order[:, None] < order[None, :] if FROM_FIRST else order[:, None] > order[None, :]
+    sees = token[:, None] < token[None, :] if FROM_FIRST else token[:, None] > token[None, :]
     if HAS_RESET:
         first = log_decay == float("-inf")
         log_decay = tl.where(first, 0.0, log_decay)
@@ -82,13 +83,6 @@ def _dot(a, b, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def _own(Q: tl.constexpr):
-    """Where a token meets itself."""
-    order = tl.arange(0, Q)
-    return order[:, None] == order[None, :]
-
-
-@triton.jit
 def forward(
     x,
     log_decay,
@@ -105,6 +99,7 @@ def forward(
     chunks,
     N: tl.constexpr,
     P: tl.constexpr,
+    R: tl.constexpr,
     Q: tl.constexpr,
     BN: tl.constexpr,
     BP: tl.constexpr,
@@ -113,7 +108,9 @@ def forward(
 ):
     """Outputs y and the final state."""
     batch, head, group, block = _place(H, G, P, BP)
-    order = tl.arange(0, Q)
+    L: tl.constexpr = Q // R  # tokens in a chunk
+    token = tl.arange(0, Q) // R
+    rank = tl.arange(0, Q) % R
     n = tl.arange(0, BN)
     p = block * BP + tl.arange(0, BP)
     n_in = n < N
@@ -121,33 +118,35 @@ def forward(
     state_in = n_in[:, None] & p_in[None, :]
     in_state = n[:, None] * P + p[None, :]
     at_state = (batch * H + head) * N * P
+    of_x = (token * H * R + rank) * P
+    of_b = (token * G * R + rank) * N
     h = tl.load(initial + at_state + in_state, mask=state_in, other=0.0)
     at_t = batch * T * H + head
-    at_x = at_t * P
-    at_b = (batch * T * G + group) * N
+    at_x = at_t * R * P
+    at_b = (batch * T * G + group) * R * N
     left = T
     for _ in tl.range(0, chunks):
-        real = order < left
+        real = token < left
         x_in = real[:, None] & p_in[None, :]
         b_in = real[:, None] & n_in[None, :]
-        q = _tile(C + at_b, order, n, G * N, b_in)
-        k = _tile(B + at_b, order, n, G * N, b_in)
-        v = _tile(x + at_x, order, p, H * P, x_in)
-        a = tl.load(log_decay + at_t + order * H, mask=real, other=0.0)
-        after = tl.load(later + at_t + order * H, mask=real, other=0.0)
-        own = tl.load(now + at_t + order * H, mask=real, other=0.0)
-        across, read, write, keep = _decays(a, Q, HAS_RESET, False)
-        weights = tl.where(_own(Q), own[None, :], across * after[None, :])
+        q = _tile(C + at_b, of_b, n, b_in)
+        k = _tile(B + at_b, of_b, n, b_in)
+        v = _tile(x + at_x, of_x, p, x_in)
+        a = tl.load(log_decay + at_t + token * H, mask=real & (rank == 0), other=0.0)
+        after = tl.load(later + at_t + token * H, mask=real, other=0.0)
+        own = tl.load(now + at_t + token * H, mask=real, other=0.0)
+        across, read, write, keep = _decays(a, token, Q, HAS_RESET, False)
+        weights = tl.where(token[:, None] == token[None, :], own[None, :], across * after[None, :])
         scores = _dot(q, tl.trans(k), PRECISION) * weights
         out = _dot(q, h.to(q.dtype), PRECISION) * read[:, None]
         out += _dot(scores.to(v.dtype), v, PRECISION)
-        tl.store(y + at_x + order[:, None] * (H * P) + p[None, :], out, mask=x_in)
+        tl.store(y + at_x + of_x[:, None] + p[None, :], out, mask=x_in)
         written = (v * (write * after)[:, None]).to(v.dtype)
         h = h * keep + _dot(tl.trans(k), written, PRECISION)
-        at_t += Q * H
+        at_t += L * H
         at_x += Q * H * P
         at_b += Q * G * N
-        left -= Q
+        left -= L
     tl.store(final + at_state + in_state, h, mask=state_in)
 
 
@@ -172,6 +171,7 @@ def read_gradient(
     batches,
     N: tl.constexpr,
     P: tl.constexpr,
+    R: tl.constexpr,
     Q: tl.constexpr,
     BN: tl.constexpr,
     BP: tl.constexpr,
@@ -180,11 +180,13 @@ def read_gradient(
 ):
     """March forwards with the state: the gradient of what is read with C.
 
-    ``d_C`` is (blocks, b, T, H, N); ``d_read`` (blocks, b, T, H) the part of the gradient of c_t that came through the
-    state; ``anchors`` (b, H, chunks // every, N, P) the state after every so many chunks.
+    ``d_C`` is (blocks, b, T, H, R, N); ``d_read`` (blocks, b, T, H, R) the part of the gradient of c_t that came
+    through the state; ``anchors`` (b, H, chunks // every, N, P) the state after every so many chunks.
     """
     batch, head, group, block = _place(H, G, P, BP)
-    order = tl.arange(0, Q)
+    L: tl.constexpr = Q // R  # tokens in a chunk
+    token = tl.arange(0, Q) // R
+    rank = tl.arange(0, Q) % R
     n = tl.arange(0, BN)
     p = block * BP + tl.arange(0, BP)
     n_in = n < N
@@ -192,32 +194,35 @@ def read_gradient(
     state_in = n_in[:, None] & p_in[None, :]
     in_state = n[:, None] * P + p[None, :]
     at_state = (batch * H + head) * N * P
+    of_x = (token * H * R + rank) * P
+    of_b = (token * G * R + rank) * N
     h = tl.load(initial + at_state + in_state, mask=state_in, other=0.0)
     at_t = batch * T * H + head
-    at_part = (block.to(tl.int64) * batches + batch) * T * H + head
-    at_x = at_t * P
-    at_b = (batch * T * G + group) * N
+    at_part = ((block.to(tl.int64) * batches + batch) * T * H + head) * R
+    of_part = token * H * R + rank
+    at_x = at_t * R * P
+    at_b = (batch * T * G + group) * R * N
     at_anchor = (batch * H + head) * (chunks // every) * N * P
     left = T
     until = every
     for _ in tl.range(0, chunks):
-        real = order < left
+        real = token < left
         x_in = real[:, None] & p_in[None, :]
         b_in = real[:, None] & n_in[None, :]
-        q = _tile(C + at_b, order, n, G * N, b_in)
-        k = _tile(B + at_b, order, n, G * N, b_in)
-        v = _tile(x + at_x, order, p, H * P, x_in)
-        dy = _tile(d_y + at_x, order, p, H * P, x_in)
-        a = tl.load(log_decay + at_t + order * H, mask=real, other=0.0)
-        after = tl.load(later + at_t + order * H, mask=real, other=0.0)
-        own = tl.load(now + at_t + order * H, mask=real, other=0.0)
-        across, read, write, keep = _decays(a, Q, HAS_RESET, False)
-        weights = tl.where(_own(Q), own[None, :], across * after[None, :])
+        q = _tile(C + at_b, of_b, n, b_in)
+        k = _tile(B + at_b, of_b, n, b_in)
+        v = _tile(x + at_x, of_x, p, x_in)
+        dy = _tile(d_y + at_x, of_x, p, x_in)
+        a = tl.load(log_decay + at_t + token * H, mask=real & (rank == 0), other=0.0)
+        after = tl.load(later + at_t + token * H, mask=real, other=0.0)
+        own = tl.load(now + at_t + token * H, mask=real, other=0.0)
+        across, read, write, keep = _decays(a, token, Q, HAS_RESET, False)
+        weights = tl.where(token[:, None] == token[None, :], own[None, :], across * after[None, :])
         d_scores = _dot(dy, tl.trans(v), PRECISION) * weights
         dq = _dot(dy, tl.trans(h.to(dy.dtype)), PRECISION) * read[:, None]
-        tl.store(d_read + at_part + order * H, tl.sum(dq * q, 1), mask=real)
+        tl.store(d_read + at_part + of_part, tl.sum(dq * q, 1), mask=real)
         dq += _dot(d_scores.to(k.dtype), k, PRECISION)
-        tl.store(d_C + at_part * N + order[:, None] * (H * N) + n[None, :], dq, mask=b_in)
+        tl.store(d_C + at_part * N + of_part[:, None] * N + n[None, :], dq, mask=b_in)
         written = (v * (write * after)[:, None]).to(v.dtype)
         h = h * keep + _dot(tl.trans(k), written, PRECISION)
         until -= 1
@@ -226,11 +231,11 @@ def read_gradient(
         tl.store(anchors + at_anchor + in_state, h, mask=stored[:, None] & p_in[None, :])
         at_anchor += tl.where(here, N * P, 0)
         until = tl.where(here, every, until)
-        at_t += Q * H
+        at_t += L * H
         at_part += Q * H
         at_x += Q * H * P
         at_b += Q * G * N
-        left -= Q
+        left -= L
 
 
 @triton.jit
@@ -260,6 +265,7 @@ def write_gradient(
     batches,
     N: tl.constexpr,
     P: tl.constexpr,
+    R: tl.constexpr,
     Q: tl.constexpr,
     BN: tl.constexpr,
     BP: tl.constexpr,
@@ -268,12 +274,14 @@ def write_gradient(
 ):
     """March backwards with the adjoint of the state: the gradients of all that is written.
 
-    ``d_log_decay``, ``d_later``, ``d_now`` are (blocks, b, T, H), ``d_B`` is (blocks, b, T, H, N). The gradient of a
-    log decay is the sum of those of all later c_t. It is carried from chunk to chunk, and started afresh wherever it is
-    known as the product of a stored state with its adjoint, so that rounding does not add up over long sequences.
+    ``d_log_decay``, ``d_later``, ``d_now`` are (blocks, b, T, H, R), ``d_B`` is (blocks, b, T, H, R, N). The gradient
+    of a log decay is the sum of those of all later c_t. It is carried from chunk to chunk, and started afresh wherever
+    it is known as the product of a stored state with its adjoint, so that rounding does not add up over long sequences.
     """
     batch, head, group, block = _place(H, G, P, BP)
-    order = tl.arange(0, Q)
+    L: tl.constexpr = Q // R  # tokens in a chunk
+    token = tl.arange(0, Q) // R
+    rank = tl.arange(0, Q) % R
     n = tl.arange(0, BN)
     p = block * BP + tl.arange(0, BP)
     n_in = n < N
@@ -281,16 +289,19 @@ def write_gradient(
     state_in = n_in[:, None] & p_in[None, :]
     in_state = n[:, None] * P + p[None, :]
     at_state = (batch * H + head) * N * P
+    of_x = (token * H * R + rank) * P
+    of_b = (token * G * R + rank) * N
     adjoint = tl.load(d_final + at_state + in_state, mask=state_in, other=0.0)
     state = tl.load(final + at_state + in_state, mask=state_in, other=0.0)
     carried = tl.sum(tl.sum(state * adjoint, 1), 0)
-    start = batch * T + (chunks - 1) * Q
+    start = batch * T + (chunks - 1) * L
     at_t = start * H + head
-    at_part = (block.to(tl.int64) * batches * T + start) * H + head
-    at_x = at_t * P
-    at_b = (start * G + group) * N
+    at_part = ((block.to(tl.int64) * batches * T + start) * H + head) * R
+    of_part = token * H * R + rank
+    at_x = at_t * R * P
+    at_b = (start * G + group) * R * N
     at_anchor = ((batch * H + head) * (chunks // every) + chunks // every - 1) * N * P
-    left = T - (chunks - 1) * Q
+    left = T - (chunks - 1) * L
     until = chunks % every  # the last stored state lies so many chunks before the end
     for _ in tl.range(0, chunks):
         here = until == 0
@@ -299,25 +310,25 @@ def write_gradient(
         carried = tl.where(here, tl.sum(tl.sum(state * adjoint, 1), 0), carried)
         at_anchor -= tl.where(here, N * P, 0)
         until = tl.where(here, every, until) - 1
-        real = order < left
+        real = token < left
         x_in = real[:, None] & p_in[None, :]
         b_in = real[:, None] & n_in[None, :]
-        q = _tile(C + at_b, order, n, G * N, b_in)
-        k = _tile(B + at_b, order, n, G * N, b_in)
-        v = _tile(x + at_x, order, p, H * P, x_in)
-        dy = _tile(d_y + at_x, order, p, H * P, x_in)
-        a = tl.load(log_decay + at_t + order * H, mask=real, other=0.0)
-        after = tl.load(later + at_t + order * H, mask=real, other=0.0)
-        own = tl.load(now + at_t + order * H, mask=real, other=0.0)
-        across, read, write, keep = _decays(a, Q, HAS_RESET, True)
-        diagonal = _own(Q)
-        weights = tl.where(diagonal, own[:, None], across * after[:, None])
+        q = _tile(C + at_b, of_b, n, b_in)
+        k = _tile(B + at_b, of_b, n, b_in)
+        v = _tile(x + at_x, of_x, p, x_in)
+        dy = _tile(d_y + at_x, of_x, p, x_in)
+        a = tl.load(log_decay + at_t + token * H, mask=real & (rank == 0), other=0.0)
+        after = tl.load(later + at_t + token * H, mask=real, other=0.0)
+        own = tl.load(now + at_t + token * H, mask=real, other=0.0)
+        across, read, write, keep = _decays(a, token, Q, HAS_RESET, True)
+        same = token[:, None] == token[None, :]
+        weights = tl.where(same, own[:, None], across * after[:, None])
         scores = _dot(k, tl.trans(q), PRECISION)
         d_scores = _dot(v, tl.trans(dy), PRECISION)
         product = scores * d_scores
         scores = (scores * weights).to(dy.dtype)
         d_scores = (d_scores * weights).to(q.dtype)
-        tl.store(d_now + at_part + order * H, tl.sum(tl.where(diagonal, product, 0.0), 1), mask=real)
+        tl.store(d_now + at_part + of_part, tl.sum(tl.where(same, product, 0.0), 1), mask=real)
         product = product * across
         given = tl.sum(product, 1)
         taken = tl.sum(product * after[:, None], 0)
@@ -325,21 +336,21 @@ def write_gradient(
         beyond = adjoint.to(k.dtype)
         dv = _dot(k, beyond, PRECISION) * (write * after)[:, None]
         dv += _dot(scores, dy, PRECISION)
-        tl.store(d_x + at_x + order[:, None] * (H * P) + p[None, :], dv, mask=x_in)
+        tl.store(d_x + at_x + of_x[:, None] + p[None, :], dv, mask=x_in)
         dk = _dot(v, tl.trans(beyond), PRECISION) * write[:, None]
         given += tl.sum(dk * k, 1)
-        tl.store(d_later + at_part + order * H, given, mask=real)
+        tl.store(d_later + at_part + of_part, given, mask=real)
         dk = dk * after[:, None]
         dk += _dot(d_scores, q, PRECISION)
-        tl.store(d_B + at_part * N + order[:, None] * (H * N) + n[None, :], dk, mask=b_in)
+        tl.store(d_B + at_part * N + of_part[:, None] * N + n[None, :], dk, mask=b_in)
         # A log decay lies on the way from all earlier to all later tokens.
-        through = taken - after * given + tl.load(d_read + at_part + order * H, mask=real, other=0.0)
-        tl.store(d_log_decay + at_part + order * H, carried + tl.cumsum(through, 0, reverse=True), mask=real)
+        through = taken - after * given + tl.load(d_read + at_part + of_part, mask=real, other=0.0)
+        tl.store(d_log_decay + at_part + of_part, carried + tl.cumsum(through, 0, reverse=True), mask=real)
         carried += tl.sum(through, 0)
         adjoint = adjoint * keep + _dot(tl.trans(q), (dy * read[:, None]).to(dy.dtype), PRECISION)
-        at_t -= Q * H
+        at_t -= L * H
         at_part -= Q * H
         at_x -= Q * H * P
         at_b -= Q * G * N
-        left += Q
+        left += L
     tl.store(d_initial + at_state + in_state, adjoint, mask=state_in)

@@ -1,0 +1,232 @@
+"""The block of Mamba-1: a short convolution, the selective scan and a gate.
+
+Source: A. Gu and T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv:2312.00752,
+section 3.4 and algorithm 2; initial values and the order of operations as in their code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lib import checks
+from lib.ssm import _block, _initial
+from lib.ssm._block import BlockState
+from lib.ssm.selective import selective_scan, selective_step
+
+__all__ = ["Mamba1Block"]
+
+
+class Mamba1Block(nn.Module):
+    """Mamba-1: every channel has a state of its own; write, read and step size depend on the token.
+
+    With x the convolved and activated half of the projected input, of ``d_inner = expand * d_model`` channels,
+
+        B_t = S_B x_t,   C_t = S_C x_t,   dt_t = softplus(S_Delta x_t + dt_bias),
+        y = selective_scan(x, dt, A, B, C, D),   out = W (y * SiLU(z)).
+
+    Parameters
+    ----------
+    d_model : int
+        Width of the tokens.
+    d_state : int
+        N, numbers remembered by each channel.
+    expand : int
+        Inner channels per channel of the model.
+    conv_width : int
+        Tokens seen by the convolution; 0 leaves it out, together with the activation that follows it.
+    dt_rank : int, optional
+        Rank of S_Delta; d_model / 16, rounded up, by default.
+    dt_range : (float, float)
+        The initial step sizes are log-uniform between these, and at least 1e-4.
+    input_map, output_map : nn.Module, optional
+        Linear maps from d_inner to d_state that stand for S_B and S_C: a place for constrained matrices. They may share
+        parameters. By default free linear maps.
+    generator : torch.Generator, optional
+        Source of the initial weights; seed 0 by default. The block lives on its device.
+    dtype : torch.dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    input_map, output_map, step_map : nn.Module
+        S_B, S_C and S_Delta as maps; the properties ``S_B``, ``S_C`` and ``S_Delta`` are their matrices.
+    A_log : nn.Parameter, (d_inner, N)
+        A = -exp(A_log), initially A[c, n] = -(n + 1).
+    D, dt_bias : nn.Parameter, (d_inner,)
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind or out of range.
+
+    Examples
+    --------
+    >>> block = Mamba1Block(d_model=4, d_state=3)
+    >>> block(torch.ones(2, 7, 4)).shape
+    torch.Size([2, 7, 4])
+    >>> block.S_B.shape
+    torch.Size([3, 8])
+    """
+
+    no_weight_decay = ("A_log", "D", "dt_bias")
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 16,
+        expand: int = 2,
+        conv_width: int = 4,
+        dt_rank: int | None = None,
+        dt_range: tuple[float, float] = (1e-3, 1e-1),
+        input_map: nn.Module | None = None,
+        output_map: nn.Module | None = None,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        generator = _initial.check_options(generator, dtype, d_model=d_model, d_state=d_state, expand=expand)
+        checks.integer("conv_width", conv_width, lowest=0)
+        dt_rank = -(-d_model // 16) if dt_rank is None else checks.integer("dt_rank", dt_rank, lowest=1)
+        dt_range = _initial.check_range("dt_range", dt_range)
+        self.d_model, self.d_state, self.d_inner = d_model, d_state, expand * d_model
+        given = {"input_map": input_map, "output_map": output_map}
+        for name, linear_map in given.items():
+            if linear_map is not None:
+                self._check_map(name, linear_map, dtype, generator.device)
+
+        self.in_proj = _initial.linear(d_model, 2 * self.d_inner, generator, dtype)
+        self.conv = _block.CausalConvolution(self.d_inner, conv_width, generator, dtype)
+        for name, linear_map in given.items():
+            setattr(self, name, linear_map or _initial.linear(self.d_inner, d_state, generator, dtype))
+        self.step_map = nn.Sequential(
+            _initial.linear(self.d_inner, dt_rank, generator, dtype),
+            _initial.linear(dt_rank, self.d_inner, generator, dtype),
+        )
+        self.dt_bias = _initial.dt_bias(self.d_inner, dt_range, generator, dtype)
+        rates = torch.arange(1, d_state + 1, dtype=dtype, device=generator.device)
+        self.A_log = nn.Parameter(rates.log().repeat(self.d_inner, 1))
+        self.D = nn.Parameter(torch.ones(self.d_inner, dtype=dtype, device=generator.device))
+        self.out_proj = _initial.linear(self.d_inner, d_model, generator, dtype)
+
+    @property
+    def S_B(self) -> Tensor:
+        """Matrix of the write map, (N, d_inner)."""
+        return self._matrix(self.input_map)
+
+    @property
+    def S_C(self) -> Tensor:
+        """Matrix of the read map, (N, d_inner)."""
+        return self._matrix(self.output_map)
+
+    @property
+    def S_Delta(self) -> Tensor:
+        """Matrix of the step map, (d_inner, d_inner), of rank dt_rank at most."""
+        return self._matrix(self.step_map)
+
+    def forward(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> Tensor:
+        """Outputs for whole sequences; :meth:`prefill` without the state.
+
+        Parameters
+        ----------
+        u, initial_state, reset, lengths
+            As in :meth:`prefill`.
+
+        Returns
+        -------
+        Tensor, (batch, time, d_model)
+        """
+        return self.prefill(u, initial_state=initial_state, reset=reset, lengths=lengths)[0]
+
+    def prefill(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> tuple[Tensor, BlockState]:
+        """Read whole sequences and return what the block remembers.
+
+        Parameters
+        ----------
+        u : Tensor, (batch, time, d_model)
+            Tokens, of the type of the block's weights.
+        initial_state : BlockState, optional
+            What the block remembers of the tokens before; nothing by default.
+        reset : Tensor of bool, (batch, time), optional
+            True at the first token of each sequence where several are packed into one row.
+        lengths : Tensor of int, (batch,), optional
+            Number of tokens of each sequence where shorter ones are padded at the end. Outputs beyond are without
+            meaning; the state is that after the last token that counts.
+
+        Returns
+        -------
+        y : Tensor, (batch, time, d_model)
+        state : BlockState
+
+        Raises
+        ------
+        ValueError
+            If a shape or type does not fit.
+        """
+        _block.check_sequence(u, self.in_proj.weight, reset, lengths)
+        window, h = _block.parts(initial_state)
+        x, z = self.in_proj(u).chunk(2, dim=-1)
+        x, window = self._convolved(x, window, reset, lengths)
+        dt, B, C = self._selected(x)
+        if lengths is not None:
+            # A token of no length that writes nothing leaves the state as it is, to the last bit.
+            over = _block.padding(lengths.to(u.device), u.shape[1])[..., None]
+            dt = dt.masked_fill(over, _block.SHORTEST)
+            x = x.masked_fill(over, 0)
+        y, h = selective_scan(x, dt, self._rates(), B, C, _block.single(self.D), initial_state=h, reset=reset)
+        return self.out_proj(y * functional.silu(z)), BlockState(window, h)
+
+    def step(self, u: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
+        """Read one token; time and memory do not grow with what was read before.
+
+        Parameters
+        ----------
+        u : Tensor, (batch, d_model)
+        state : BlockState, optional
+            As returned by :meth:`prefill` or the last call; nothing read before by default.
+
+        Returns
+        -------
+        y : Tensor, (batch, d_model)
+        state : BlockState
+
+        Raises
+        ------
+        ValueError
+            If a shape or type does not fit.
+        """
+        _block.check_token(u, self.in_proj.weight)
+        window, h = _block.parts(state)
+        x, z = self.in_proj(u).chunk(2, dim=-1)
+        x, window = self._convolved(x[:, None], window)
+        dt, B, C = (part[:, 0] for part in self._selected(x))
+        x = x[:, 0]
+        y, h = selective_step(x, dt, self._rates(), B, C, _block.single(self.D), state=h)
+        return self.out_proj(y * functional.silu(z)), BlockState(window, h)
+
+    def _convolved(self, x: Tensor, window, reset=None, lengths=None) -> tuple[Tensor, Tensor]:
+        x, window = self.conv(x, window, reset, lengths)
+        return (functional.silu(x) if self.conv.width else x), window
+
+    def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)
+
+    def _rates(self) -> Tensor:
+        return -torch.exp(_block.single(self.A_log))
+
+    def _matrix(self, linear_map: nn.Module) -> Tensor:
+        weight = self.in_proj.weight
+        return linear_map(torch.eye(self.d_inner, dtype=weight.dtype, device=weight.device)).mT
+
+    def _check_map(self, name: str, linear_map, dtype: torch.dtype, device: torch.device) -> None:
+        wanted = f"a module from {self.d_inner} inner channels to {self.d_state} numbers"
+        if not isinstance(linear_map, nn.Module):
+            raise ValueError(f"{name} must be {wanted}, got {checks.describe(linear_map)}")
+        try:
+            with torch.no_grad():
+                out = linear_map(torch.zeros(1, self.d_inner, dtype=dtype, device=device))
+        except RuntimeError as problem:
+            raise ValueError(f"{name} must be {wanted} of type {dtype}, but fails: {problem}") from problem
+        if tuple(out.shape) != (1, self.d_state) or bool(out.any()):
+            raise ValueError(f"{name} must be {wanted} that is linear, got outputs of shape {tuple(out.shape)}")

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from lib import checks
-from lib.live import tracing
 
 __all__ = ["METHODS", "Discretization", "average_rate", "discretize"]
 
@@ -138,12 +137,12 @@ def average_rate(A, previous=None, dim: int = 1) -> Tensor:
 
 def _rates(A, dt, lam) -> tuple[Tensor, Tensor, Tensor]:
     """Read and check the arguments; a complex A stays complex."""
-    if torch.is_tensor(A) and A.is_complex():
-        real, imaginary, dt, lam = checks.tensors(A=A.real, imaginary=A.imag, dt=dt, lam=lam)
-        A = torch.complex(real, imaginary)
+    rotating = torch.is_tensor(A) and A.is_complex()
+    real, dt, lam = checks.tensors(A=A.real if rotating else A, dt=dt, lam=lam)
+    if rotating:
+        checks.tensors(A=A.imag)
     else:
-        A, dt, lam = checks.tensors(A=A, dt=dt, lam=lam)
-        real = A
+        A = real
     checks.batch(A=A.shape, dt=dt.shape, lam=lam.shape)
     checks.require(real <= 0, "A must be at most 0 (its real part)", real)
     checks.require(dt > 0, "dt must be positive", dt)
@@ -156,5 +155,4 @@ def _relative_exponential(z: Tensor) -> Tensor:
     small = z.abs() < 1e-3
     safe = torch.where(small, torch.ones_like(z), z)
     series = 1 + z / 2 * (1 + z / 3 * (1 + z / 4 * (1 + z / 5)))
-    difference = torch.exp(safe) - 1 if z.is_complex() or tracing.active() else torch.expm1(safe)
-    return torch.where(small, series, difference / safe)
+    return torch.where(small, series, torch.expm1(safe) / safe)

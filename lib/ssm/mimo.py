@@ -13,7 +13,6 @@ Source: Lahoti et al., "Mamba-3", arXiv:2603.15569, Section 3.3.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lib import checks

@@ -33,6 +33,7 @@ def mimo_scan_sequential(
 
     Examples
     --------
+    >>> import torch
     >>> x, one = torch.ones(1, 2, 1, 1, 3), torch.ones(1, 2, 1)
     >>> y, state = mimo_scan_sequential(x, one, -one, x, x)
     >>> y[0, :, 0, 0]
@@ -91,6 +92,7 @@ def mimo_scan_chunked(
 
     Examples
     --------
+    >>> import torch
     >>> x, one = torch.ones(1, 2, 1, 1, 3), torch.ones(1, 2, 1)
     >>> y, state = mimo_scan_chunked(x, one, -one, x, x)
     >>> y[0, :, 0, 0]
@@ -136,6 +138,7 @@ def mimo_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True
 
     Examples
     --------
+    >>> import torch
     >>> x, one = torch.ones(1, 1, 1, 3), torch.ones(1, 1)
     >>> y, state = mimo_step(x, one, -one, x, x)
     >>> mimo_step(x, one, -one, x, x, state=state)[0]

@@ -94,7 +94,7 @@ def read(
     if initial_state is not None:
         rotated = 0 if theta is None else theta.shape[-1]
         _state(initial_state, x.shape, B.shape[3], rank, rotated, compute, x.device)
-    _tokens(x, reset, lengths)
+    check_marks(x, reset, lengths)
     if checks.flag("validate", validate):
         for name, value in {"x": x, **given, "B": B, "C": C}.items():
             checks.tensors(**{name: value})
@@ -154,7 +154,7 @@ def _state(state, shape, N: int, rank, rotated: int, compute, device) -> None:
             raise ValueError(f"initial_state.{name} must be {compute} on {device}, got {value.dtype} on {value.device}")
 
 
-def _tokens(x: Tensor, reset, lengths) -> None:
+def check_marks(x: Tensor, reset, lengths) -> None:
     """Check the marks of packed sequences and the lengths of padded ones."""
     if reset is not None:
         good = isinstance(reset, torch.Tensor) and reset.dtype == torch.bool and reset.shape == x.shape[:2]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lib import checks
-from lib.ssm import _chunks_autograd, rotation
+from lib.ssm import backends, rotation
 from lib.ssm._frame import finish, in_turning_frame, to_heads, with_time
 from lib.ssm._reference import sequential
 from lib.ssm.state import ScanState, read
@@ -29,7 +29,7 @@ def mimo_scan_sequential(
 ) -> tuple[Tensor, ScanState]:
     """Token by token: the source of truth.
 
-    Parameters, results and errors are those of :func:`mimo_scan_chunked`, without chunks.
+    Parameters, results and errors are those of :func:`mimo_scan_chunked`, without chunks and backends.
 
     Examples
     --------
@@ -57,6 +57,7 @@ def mimo_scan_chunked(
     reset: Tensor | None = None,
     lengths: Tensor | None = None,
     chunk_length: int | None = None,
+    backend: str = "auto",
     validate: bool = True,
 ) -> tuple[Tensor, ScanState]:
     """In chunks, as one matrix between all ranks of all tokens of a chunk.
@@ -65,7 +66,7 @@ def mimo_scan_chunked(
     ----------
     x : Tensor, (b, T, H, P, R)
         Inputs.
-    dt, A, lam, theta, reset, lengths, validate
+    dt, A, lam, theta, reset, lengths, backend, validate
         As in :func:`lib.ssm.scan.scan`.
     B, C : Tensor, (b, T, G, N, R)
         Write and read matrices of G groups of heads.
@@ -101,10 +102,12 @@ def mimo_scan_chunked(
     """
     if chunk_length is not None:
         checks.integer("chunk_length", chunk_length, lowest=1)
+    checks.choice("backend", backend, backends.BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate, ranks=True)
     log_decay, later, now, B, C, h, phase = in_turning_frame(given)
     length = max(1, 64 // x.shape[-1]) if chunk_length is None else chunk_length
-    y, h = _chunks_autograd.chunk_scan(given.x.mT, log_decay, later, now, B.mT, C.mT, h, length)
+    how = dict(backend=backend, resets=reset is not None)
+    y, h = backends.chunk_scan(given.x.mT, log_decay, later, now, B.mT, C.mT, h, length, **how)
     return finish(given, y.mT, h, B, phase)
 
 

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from lib import checks
 from lib.live import tracing
-from lib.ssm import _chunks, _chunks_autograd, masks, rotation
+from lib.ssm import _chunks, backends, masks, rotation
 from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads, with_time
 from lib.ssm._reference import sequential
+from lib.ssm.backends import BACKENDS
 from lib.ssm.masks import segment_sum
 from lib.ssm.state import ScanState, read
 
@@ -35,8 +36,6 @@ __all__ = [
     "scan_step",
     "segment_sum",
 ]
-
-BACKENDS = ("auto", "torch", "compile", "triton")
 
 
 def scan(
@@ -98,6 +97,10 @@ def scan(
         If shapes, types or devices do not fit, N is odd under rotation, M exceeds N / 2, a dt is not positive, an A is
         positive, a lam lies outside [0, 1], chunk_length is below 1, or the backend is unknown.
 
+    Notes
+    -----
+    The gradient is written out and can be taken once; for higher derivatives use :func:`scan_chunked`.
+
     Examples
     --------
     >>> one = torch.ones(1, 2, 1, 1)
@@ -109,9 +112,11 @@ def scan(
     checks.choice("backend", backend, BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate)
     log_decay, later, now, B, C, h, phase = in_turning_frame(given)
-    # A figure that is being recorded, and one who differentiates twice, need plain operations: :func:`scan_chunked`.
-    core = _chunks.chunk_scan if tracing.active() else _chunks_autograd.chunk_scan
-    y, h = core(given.x, log_decay, later, now, B, C, h, chunk_length)
+    if tracing.active():  # a figure that is being recorded needs plain operations
+        y, h = _chunks.chunk_scan(given.x, log_decay, later, now, B, C, h, chunk_length)
+    else:
+        how = dict(backend=backend, resets=reset is not None)
+        y, h = backends.chunk_scan(given.x, log_decay, later, now, B, C, h, chunk_length, **how)
     return finish(given, y, h, B, phase)
 
 

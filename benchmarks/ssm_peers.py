@@ -122,7 +122,7 @@ def mamba3_quadratic(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, lam
 
 
 def state_update(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    """One token of Mamba-1, the operations of mamba_ssm's ``selective_state_update_ref``; the state changes in place."""
+    """One token of Mamba-1 with the operations of mamba_ssm's ``selective_state_update_ref``; changes the state."""
     from einops import rearrange, repeat
 
     state, x, dt, A, B, C, D = state[:, None], x[:, None], dt[:, None], A[None], B[:, None], C[:, None], D[None]

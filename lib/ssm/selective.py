@@ -221,7 +221,8 @@ def _compiled_step(x, dt, A, B, C, D, h) -> tuple[Tensor, Tensor] | None:
     D = x.new_empty(0) if D is None else D
     h = x.new_zeros(batch, channels, size) if h is None else h
     y, after = torch.empty_like(x), torch.empty_like(h)
-    fine = kernels.step(*(tensor.detach().numpy() for tensor in (x, dt, A, B, C, D, h, after, y)))
+    given = (tensor.detach() if tensor.requires_grad else tensor for tensor in (x, dt, A, B, C, D, h, after, y))
+    fine = kernels.step(*(tensor.numpy() for tensor in given))
     return (y, after) if fine else None
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from lib import checks
 from lib.ssm import _block, _initial
+from lib.ssm._block import SequenceBlock
 from lib.ssm.mimo import mimo_scan_chunked, mimo_step
 from lib.ssm.scan import BACKENDS, scan, scan_step
 from lib.ssm.state import ScanState
@@ -56,7 +57,7 @@ class Projection(NamedTuple):
     theta: Tensor | None
 
 
-class Mamba3Block(nn.Module):
+class Mamba3Block(SequenceBlock):
     """Mamba-3: a scalar decay per head and token, inputs of two neighbouring tokens, and a state that turns.
 
     One projection of width 2 d_inner + 2 N R + 3 H + M gives, in order, z, x, B, C and the raw dt, A, lambda and
@@ -180,46 +181,7 @@ class Mamba3Block(nn.Module):
         self.register_buffer("rope_angle", angle)
         self.out_proj = _initial.linear(self.d_inner, d_model, generator, dtype)
 
-    def forward(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> Tensor:
-        """Outputs for whole sequences; :meth:`prefill` without the state.
-
-        Parameters
-        ----------
-        u, initial_state, reset, lengths
-            As in :meth:`prefill`.
-
-        Returns
-        -------
-        Tensor, (batch, time, d_model)
-        """
-        return self.prefill(u, initial_state=initial_state, reset=reset, lengths=lengths)[0]
-
-    def prefill(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> tuple[Tensor, ScanState]:
-        """Read whole sequences and return what the block remembers.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, time, d_model)
-            Tokens, of the type of the block's weights.
-        initial_state : ScanState, optional
-            What the block remembers of the tokens before; nothing by default.
-        reset : Tensor of bool, (batch, time), optional
-            True at the first token of each sequence where several are packed into one row.
-        lengths : Tensor of int, (batch,), optional
-            Number of tokens of each sequence where shorter ones are padded at the end. Outputs beyond are without
-            meaning; the state is that after the last token that counts.
-
-        Returns
-        -------
-        y : Tensor, (batch, time, d_model)
-        state : ScanState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_sequence(u, self.in_proj.weight, reset, lengths)
+    def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, ScanState]:
         z, *inputs = self.project(u)
         options = {"initial_state": initial_state, "reset": reset, "lengths": lengths, "validate": False}
         if self.mimo_rank == 1:
@@ -229,26 +191,7 @@ class Mamba3Block(nn.Module):
             y, state = mimo_scan_chunked(*inputs, **options, chunk_length=chunk_length)
         return self._output(y, inputs[0], z), state
 
-    def step(self, u: Tensor, state: ScanState | None = None) -> tuple[Tensor, ScanState]:
-        """Read one token; time and memory do not grow with what was read before.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, d_model)
-        state : ScanState, optional
-            As returned by :meth:`prefill` or the last call; nothing read before by default.
-
-        Returns
-        -------
-        y : Tensor, (batch, d_model)
-        state : ScanState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_token(u, self.in_proj.weight)
+    def _read_one(self, u: Tensor, state) -> tuple[Tensor, ScanState]:
         z, *inputs = (None if part is None else part[:, 0] for part in self.project(u[:, None]))
         step = scan_step if self.mimo_rank == 1 else mimo_step
         y, state = step(*inputs, state, validate=False)
@@ -270,7 +213,7 @@ class Mamba3Block(nn.Module):
         ValueError
             If the shape or type does not fit.
         """
-        _block.check_sequence(u, self.in_proj.weight, None, None)
+        _block.check_input(u, "batch, time", 3, self.in_proj.weight)
         z, x, B, C, dt, A, trap, angle = self.in_proj(u).split(self.sizes, dim=-1)
         z, x = (part.unflatten(-1, (self.heads, self.head_dim)) for part in (z, x))
         if self.mimo_rank > 1:

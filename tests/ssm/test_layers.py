@@ -480,14 +480,14 @@ CALLS = {
     "type": (lambda b: b(torch.zeros(1, 3, D_MODEL, dtype=torch.float64)), "u must be of type torch.float32"),
     "integers": (lambda b: b(torch.zeros(1, 3, D_MODEL, dtype=torch.int64)), "u must be of type"),
     "step": (lambda b: b.step(torch.zeros(1, 3, D_MODEL)), r"u must be a tensor of shape \(batch, 6\)"),
-    "reset": (lambda b: b(torch.zeros(1, 3, D_MODEL), reset=torch.ones(1, 3)), "reset must be a bool tensor"),
+    "reset": (lambda b: b(torch.zeros(1, 3, D_MODEL), reset=torch.ones(1, 3)), "reset must be a boolean tensor"),
     "reset shape": (
         lambda b: b(torch.zeros(1, 3, D_MODEL), reset=torch.ones(1, 2, dtype=torch.bool)),
-        r"reset must be a bool tensor of shape \(1, 3\)",
+        r"reset must be a boolean tensor of shape \(1, 3\)",
     ),
     "lengths": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.ones(1)), "lengths must be an integer tensor"),
-    "short": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([0])), "lengths must lie from 1 to.*got 0"),
-    "long": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([4])), "lengths must lie from 1 to.*got 4"),
+    "short": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([0])), "lengths must be from 1 to.*got 0"),
+    "long": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([4])), "lengths must be from 1 to.*got 4"),
     "state": (lambda b: b(torch.zeros(1, 3, D_MODEL), initial_state=3), "initial_state must be"),
     "state of another batch": (
         lambda b: b(torch.zeros(1, 3, D_MODEL), initial_state=b.prefill(torch.zeros(2, 3, D_MODEL))[1]),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lib import checks
 from lib.ssm import backends, rotation
-from lib.ssm._frame import finish, in_turning_frame, to_heads, with_time
+from lib.ssm._frame import finish, in_turning_frame, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.state import ScanState, read
 
@@ -147,8 +147,8 @@ def mimo_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True
     >>> mimo_step(x, one, -one, x, x, state=state)[0]
     tensor([[[[4.1036, 4.1036, 4.1036]]]])
     """
-    given = read(*(with_time(value) for value in (x, dt, A, B, C, lam, theta)), state, validate=validate, ranks=True)
+    given = read(x, dt, A, B, C, lam, theta, state, validate=validate, ranks=True, step=True)
     log_decay, _, now, B, C, h, phase = in_turning_frame(given)
     x, B, C = (value[:, 0].to(given.compute) for value in (given.x, to_heads(B, given.heads), to_heads(C, given.heads)))
     h = log_decay.exp()[:, 0, :, None, None] * h + (now[:, 0, :, None, None] * B) @ x.mT
-    return (h.mT @ C).to(given.x.dtype), ScanState(h, B, x, rotation.wrap(phase[:, 0]))
+    return (h.mT @ C).to(given.x.dtype), ScanState(h, B, x, rotation.wrapped(phase[:, 0]))

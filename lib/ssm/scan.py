@@ -20,7 +20,7 @@ from torch import Tensor
 from lib import checks
 from lib.live import tracing
 from lib.ssm import _chunks, backends, masks, rotation
-from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads, with_time
+from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.backends import BACKENDS
 from lib.ssm.masks import segment_sum
@@ -151,8 +151,8 @@ def scan_matrix(x, dt, A, B, C, lam=None, theta=None, *, validate=True) -> Tenso
     """
     given = read(x, dt, A, B, C, lam, theta, validate=validate)
     x, dt, A, B, C, lam, theta = per_head(given)
-    phase = rotation.phases(dt, theta)
-    angle = -rotation.wrap(phase).to(x.dtype)
+    phase = rotation.summed(dt, theta, None, None)
+    angle = -rotation.wrapped(phase).to(x.dtype)
     scores = torch.einsum("bthn,bshn->bhts", rotation.turned(C, angle), rotation.turned(B, angle))
     dt, A, lam = (value.transpose(1, 2) for value in (dt, A, lam))
     L = masks.decay_mask(dt, A) @ masks.input_mask(dt, A, lam)
@@ -228,10 +228,10 @@ def scan_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True
     >>> scan_step(one, one[..., 0], -one[..., 0], one, one, state=state)[0]
     tensor([[[1.3679]]])
     """
-    given = read(*(with_time(v) for v in (x, dt, A, B, C, lam, theta)), state, validate=validate)
+    given = read(x, dt, A, B, C, lam, theta, state, validate=validate, step=True)
     log_decay, _, now, B, C, h, phase = in_turning_frame(given)
     x, B, C = (value[:, 0].to(given.compute) for value in (given.x, to_heads(B, given.heads), to_heads(C, given.heads)))
     h = log_decay.exp()[:, 0, :, None, None] * h
     h = torch.addcmul(h, (now[:, 0, :, None] * B)[..., None], x[..., None, :])
     y = (C[..., None, :] @ h)[..., 0, :]
-    return y.to(given.x.dtype), ScanState(h, B, x, rotation.wrap(phase[:, 0]))
+    return y.to(given.x.dtype), ScanState(h, B, x, rotation.wrapped(phase[:, 0]))

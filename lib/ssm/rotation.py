@@ -94,11 +94,11 @@ def phases(dt: Tensor, theta: Tensor, start: Tensor | None = None, reset: Tensor
     >>> phases(torch.full((1, 3, 1), 0.5), torch.ones(1, 3, 1, 1)).flatten().tolist()
     [0.5, 1.0, 1.5]
     """
-    for name, value in dict(dt=dt, theta=theta, start=start).items():
-        if value is not None and (not isinstance(value, Tensor) or not value.is_floating_point()):
+    given = dict(dt=dt, theta=theta) if start is None else dict(dt=dt, theta=theta, start=start)
+    for name, value in given.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
             raise ValueError(f"{name} must be a floating tensor, got {checks.describe(value)}")
-        if value is not None:
-            checks.tensors(**{name: value})
+        checks.tensors(**{name: value})
     if dt.dim() != 3 or 0 in dt.shape:
         raise ValueError(f"dt must have shape (b, T, H) with nothing empty, got {tuple(dt.shape)}")
     batch, time, heads = dt.shape

@@ -92,7 +92,7 @@ def read(
     """
     steps = dict(dt=dt, A=A, lam=lam, theta=theta)
     given = {name: value for name, value in steps.items() if value is not None}
-    for name, value in {"x": x, **given, "B": B, "C": C}.items():
+    for name, value in {"x": x, "dt": dt, "A": A, **given, "B": B, "C": C}.items():
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise ValueError(f"{name} must be a floating tensor, got {checks.describe(value)}")
     _one_type({"x": x, "B": B, "C": C})

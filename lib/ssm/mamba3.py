@@ -152,6 +152,7 @@ class Mamba3Block(SequenceBlock):
         self.d_model, self.d_state, self.head_dim, self.d_inner = d_model, d_state, head_dim, expand * d_model
         self.heads = _initial.count_heads(self.d_inner, head_dim)
         self.mimo_rank, self.chunk_length, self.backend = mimo_rank, chunk_length, backend
+        self.rope_base = rope_base
         self.trapezoidal = checks.flag("trapezoidal", trapezoidal)
         self.rotated = _rotated_pairs(d_state, rotate_fraction) if checks.flag("rotary", rotary) else 0
         if rope_base is not None:
@@ -175,10 +176,6 @@ class Mamba3Block(SequenceBlock):
             ones = torch.ones(self.heads, head_dim, mimo_rank, **factory)
             self.x_weight, self.z_weight = nn.Parameter(ones / mimo_rank), nn.Parameter(ones.clone())
             self.out_weight = nn.Parameter(ones / mimo_rank)
-        angle = None
-        if rope_base is not None:
-            angle = rope_base ** (-torch.arange(self.rotated, **factory) / self.rotated)
-        self.register_buffer("rope_angle", angle)
         self.out_proj = _initial.linear(self.d_inner, d_model, generator, dtype)
 
     def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, ScanState]:
@@ -238,8 +235,9 @@ class Mamba3Block(SequenceBlock):
 
     def _rates(self, dt: Tensor, angle: Tensor) -> Tensor | None:
         """Angular rates, of which the scan makes angles by multiplying with the step lengths."""
-        if self.rope_angle is not None:
-            return _block.single(self.rope_angle) / dt[..., None]
+        if self.rope_base is not None:
+            pair = torch.arange(self.rotated, dtype=dt.dtype, device=dt.device)
+            return self.rope_base ** (-pair / self.rotated) / dt[..., None]
         return math.pi * torch.tanh(angle)[:, :, None] if self.rotated else None
 
     def _output(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import nn
 
 from lib.ssm import layers
 from lib.ssm.layers import BlockState, Mamba1Block, Mamba2Block, Mamba3Block
+from tests.replays import recorded, replays
 
 D_MODEL = 6
 
@@ -524,3 +525,17 @@ def test_bad_options(make, message):
 
 def test_all_blocks_stand_in_one_place():
     assert {"Mamba1Block", "Mamba2Block", "Mamba3Block"} <= set(layers.__all__)
+
+
+@pytest.mark.parametrize("name", ["mamba1", "mamba2", "mamba3"])
+def test_blocks_run_in_the_page(name):
+    """A trained block may stand behind a control: its forward and its step are recorded and replayed."""
+    block, u = shaken(BLOCKS[name]).requires_grad_(False), tokens(1, 6)
+
+    def figure(size):
+        y, state = block.prefill(size * u)
+        return y, block.step(size * u[:, 0], state)[0]
+
+    program = recorded(figure, {"size": 1.0})
+    for page, ours in replays(program, figure, [{"size": 0.3}, {"size": -2.0}]):
+        np.testing.assert_allclose(np.asarray(page), ours.numpy(), rtol=0, atol=1e-12)

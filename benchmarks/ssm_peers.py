@@ -32,8 +32,8 @@ def mambapy_scan() -> Callable:
 
     def scan(x, dt, A, B, C):
         decay = torch.exp(dt.unsqueeze(-1) * A)
-        written = dt.unsqueeze(-1) * B.unsqueeze(2) * x.unsqueeze(-1)
-        return (pscan(decay, written) @ C.unsqueeze(-1)).squeeze(3)
+        written = (dt * x).unsqueeze(-1) * B.unsqueeze(2)
+        return (pscan(decay, written.to(decay.dtype)) @ C.unsqueeze(-1).to(decay.dtype)).squeeze(3).to(x.dtype)
 
     return scan
 
@@ -155,3 +155,72 @@ class CachedAttention(torch.nn.Module):
         seen = slice(0, position + 1)
         y = functional.scaled_dot_product_attention(q, self.keys[:, :, seen], self.values[:, :, seen])
         return self.out(y.flatten(1))
+
+
+# Kernels of others, on a GPU only; each as a function of the arguments that ``benchmarks/ssm_cuda.py`` makes.
+
+
+def accelerated_scan() -> Callable:
+    """A first-order recurrence in Triton, around which Mamba-1 has to be written out: (batch, lanes, time)."""
+    from accelerated_scan.triton import scan
+
+    def run(x, dt, A, B, C):
+        decay = torch.exp(dt[..., None] * A).flatten(2).transpose(1, 2).contiguous()
+        written = ((dt * x)[..., None] * B[:, :, None]).float().flatten(2).transpose(1, 2).contiguous()
+        h = scan(decay, written).transpose(1, 2).unflatten(2, A.shape)
+        return (h @ C.float()[..., None]).squeeze(-1).to(x.dtype)
+
+    return run
+
+
+def selective_scan_cuda() -> Callable | None:
+    """Mamba-1's own kernel, where it was compiled."""
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    except ImportError:
+        return None
+
+    def run(x, dt, A, B, C):
+        x, dt, B, C = (value.transpose(1, 2).contiguous() for value in (x, dt.to(x.dtype), B, C))
+        return selective_scan_fn(x, dt, A, B, C).transpose(1, 2)
+
+    return run
+
+
+def mamba2_kernels() -> Callable | None:
+    """Five Triton kernels of Mamba-2, with the chunks of its layer."""
+    try:
+        from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
+    except ImportError:
+        return None
+    return lambda x, dt, A, B, C: mamba_chunk_scan_combined(x, dt, A, B, C, chunk_size=256)
+
+
+def simple_gla() -> Callable | None:
+    """Flash-linear-attention with one decay a head: queries are C, keys B, values dt x."""
+    try:
+        from fla.ops.simple_gla import chunk_simple_gla
+    except ImportError:
+        return None
+
+    def run(x, dt, A, B, C):
+        q, k = (value.expand(-1, -1, x.shape[2], -1).contiguous() for value in (C, B))
+        v = (dt[..., None] * x).to(x.dtype)
+        return chunk_simple_gla(q, k, v, g=dt * A, scale=1.0)[0]
+
+    return run
+
+
+def mamba3_kernels() -> Callable | None:
+    """Triton kernels of Mamba-3, which squash and turn what they are given themselves."""
+    try:
+        from mamba_ssm.ops.triton.mamba3.mamba3_siso_combined import mamba3_siso_combined
+    except ImportError:
+        return None
+
+    def run(x, dt, A, B, C, trap, angle):
+        decay, steps, trap = (value.transpose(1, 2).contiguous() for value in (dt * A, dt, trap))
+        none = torch.zeros(x.shape[2], B.shape[-1], device=x.device)
+        return mamba3_siso_combined(C, B, x, decay, steps, trap, none, none, angle)
+
+    return run

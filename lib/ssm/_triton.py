@@ -82,7 +82,9 @@ def tiles(
     while BP > 16 and heads * triton.cdiv(P, BP) < cores:
         BP //= 2
     precision = "tf32x3" if wide and capability >= (8, 0) else "ieee"
-    return Tiles(Q, BN, BP, 512 // Q, 4, 1 if wide or capability >= (10, 0) else 2, precision)
+    tiles_of_a_chunk = dtype.itemsize * Q * (2 * BN + 2 * BP)
+    deep = capability < (10, 0) and 2 * tiles_of_a_chunk <= 100 * 1024  # two programs share a multiprocessor
+    return Tiles(Q, BN, BP, 512 // Q, 4, 2 if deep else 1, precision)
 
 
 def _power(size: int) -> int:

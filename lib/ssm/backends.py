@@ -234,7 +234,8 @@ def _with_gradients(core, given, arrived) -> list[Tensor]:
     """Outputs of a scan and the gradients of all its inputs."""
     inputs = [value.detach().requires_grad_() for value in given]
     y, h = core(*inputs)
-    gradients = torch.autograd.grad((y, h), inputs, [d.to(out.dtype) for d, out in zip(arrived, (y, h), strict=True)])
+    arrived = [d.to(out.dtype) for d, out in zip(arrived, (y, h), strict=True)]
+    gradients = torch.autograd.grad((y, h), inputs, arrived, allow_unused=True, materialize_grads=True)
     return [y.detach(), h.detach(), *gradients]
 
 
@@ -255,6 +256,11 @@ def _trusted(name: str, core: Callable, device: torch.device, dtype: torch.dtype
     return problem is None
 
 
+@functools.cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
 def _worth_it(device: torch.device) -> bool:
     """Whether kernels are faster than plain torch on a device: where it has matrix units for them."""
     return device.type == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
@@ -262,7 +268,7 @@ def _worth_it(device: torch.device) -> bool:
 
 def _obstacle(device: torch.device, dtype: torch.dtype, N: int, ranks: int) -> str | None:
     """What is missing for the Triton kernels, if anything."""
-    if importlib.util.find_spec("triton") is None:
+    if not _installed():
         return "the package triton, which is not installed"
     from lib.ssm import _triton as kernels
 

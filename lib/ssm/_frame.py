@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.ssm import masks, rotation
+from lib.ssm._rotation_autograd import turned_back
 from lib.ssm.state import Inputs, ScanState
 
 __all__ = ["finish", "in_turning_frame", "per_head", "start", "to_heads", "turned_state"]
@@ -44,8 +45,14 @@ def start(given: Inputs) -> ScanState:
     return ScanState(new(batch, heads, N, width), k, v, phase)
 
 
-def in_turning_frame(given: Inputs) -> tuple[Tensor, ...]:
+def in_turning_frame(given: Inputs, *, fused: bool = False) -> tuple[Tensor, ...]:
     """The scan without rotation and trapezoid that gives the same outputs.
+
+    Parameters
+    ----------
+    given : Inputs
+    fused : bool
+        Whether to turn B and C in few operations, which can be differentiated once and cannot be recorded.
 
     Returns
     -------
@@ -79,6 +86,8 @@ def in_turning_frame(given: Inputs) -> tuple[Tensor, ...]:
     if given.theta is None:
         return log_decay, later, now, B, C, h, phase[:, None].expand(-1, given.time, -1, -1)
     phase = rotation.summed(dt, given.theta, phase, given.reset)
+    if fused:
+        return log_decay, later, now, *turned_back((B, C), phase), h, phase
     angle = -rotation.wrapped(phase).to(dt.dtype)
     return log_decay, later, now, turned_vectors(B, angle), turned_vectors(C, angle), h, phase
 

@@ -104,7 +104,7 @@ def mimo_scan_chunked(
         checks.integer("chunk_length", chunk_length, lowest=1)
     checks.choice("backend", backend, backends.BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate, ranks=True)
-    log_decay, later, now, B, C, h, phase = in_turning_frame(given)
+    log_decay, later, now, B, C, h, phase = in_turning_frame(given, fused=True)
     length = max(1, 64 // x.shape[-1]) if chunk_length is None else chunk_length
     how = dict(backend=backend, resets=reset is not None)
     y, h = backends.chunk_scan(given.x.mT, log_decay, later, now, B.mT, C.mT, h, length, **how)

@@ -58,8 +58,9 @@ def turned(v: Tensor, angle: Tensor) -> Tensor:
     cosine, sine = angle.cos(), angle.sin()
     if rotated < pairs:
         cosine, sine = pad(cosine, (0, pairs - rotated), value=1.0), pad(sine, (0, pairs - rotated))
-    first, second = v[..., 0::2], v[..., 1::2]
-    return torch.stack((first * cosine - second * sine, first * sine + second * cosine), -1).flatten(-2)
+    # One product of complex numbers is several times faster than four of real ones, taken apart and put together.
+    cells = torch.view_as_complex(v.unflatten(-1, (pairs, 2)).contiguous())
+    return torch.view_as_real(cells * torch.complex(cosine, sine)).flatten(-2)
 
 
 def phases(dt: Tensor, theta: Tensor, start: Tensor | None = None, reset: Tensor | None = None) -> Tensor:
@@ -122,11 +123,12 @@ def summed(dt: Tensor, theta: Tensor, start: Tensor | None, reset: Tensor | None
     """:func:`phases` without its checks."""
     kind = precise(dt.device)
     total = torch.cumsum(dt[..., None].to(kind) * theta.to(kind), dim=1)
-    start = torch.zeros_like(total[:, :1]) if start is None else start[:, None].to(kind)
-    total = total + start
+    if start is not None:
+        total = total + start[:, None].to(kind)
     if reset is None:
         return total
     # What had been reached just before the last reset at or before each token is subtracted again.
+    start = torch.zeros_like(total[:, :1]) if start is None else start[:, None].to(kind)
     before = torch.cat([start, total[:, :-1]], 1)
     token = torch.arange(dt.shape[1], device=dt.device)
     last = torch.where(reset, token, -1).cummax(dim=1).values[..., None, None]
@@ -167,7 +169,7 @@ def wrap(phase) -> Tensor:
 
 def wrapped(phase: Tensor) -> Tensor:
     """:func:`wrap` without its checks."""
-    return phase - 2 * math.pi * torch.round(phase / (2 * math.pi))
+    return phase - 2 * math.pi * torch.round(phase * (0.5 / math.pi))
 
 
 def check_pairs(name: str, N: int, angle_name: str, angle: Tensor) -> None:

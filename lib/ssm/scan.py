@@ -111,8 +111,9 @@ def scan(
     checks.integer("chunk_length", chunk_length, lowest=1)
     checks.choice("backend", backend, BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate)
-    log_decay, later, now, B, C, h, phase = in_turning_frame(given)
-    if tracing.active():  # a figure that is being recorded needs plain operations
+    plain = tracing.active()
+    log_decay, later, now, B, C, h, phase = in_turning_frame(given, fused=not plain)
+    if plain:  # a figure that is being recorded needs plain operations
         y, h = _chunks.chunk_scan(given.x, log_decay, later, now, B, C, h, chunk_length)
     else:
         how = dict(backend=backend, resets=reset is not None)

@@ -97,7 +97,7 @@ class Mamba3Block(SequenceBlock):
     chunk_length : int
         Tokens that the scan takes at once; divided by R for several inputs.
     backend : str
-        As in :func:`lib.ssm.scan.scan`; for R = 1 only.
+        As in :func:`lib.ssm.scan.scan`.
     generator : torch.Generator, optional
         Source of the initial weights; seed 0 by default. The block lives on its device.
     dtype : torch.dtype
@@ -180,12 +180,16 @@ class Mamba3Block(SequenceBlock):
 
     def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, ScanState]:
         z, *inputs = self.project(u)
-        options = {"initial_state": initial_state, "reset": reset, "lengths": lengths, "validate": False}
-        if self.mimo_rank == 1:
-            y, state = scan(*inputs, **options, chunk_length=self.chunk_length, backend=self.backend)
-        else:
-            chunk_length = max(self.chunk_length // self.mimo_rank, 1)
-            y, state = mimo_scan_chunked(*inputs, **options, chunk_length=chunk_length)
+        run = scan if self.mimo_rank == 1 else mimo_scan_chunked
+        y, state = run(
+            *inputs,
+            initial_state=initial_state,
+            reset=reset,
+            lengths=lengths,
+            chunk_length=max(self.chunk_length // self.mimo_rank, 1),
+            backend=self.backend,
+            validate=False,
+        )
         return self._output(y, inputs[0], z), state
 
     def _read_one(self, u: Tensor, state) -> tuple[Tensor, ScanState]:

@@ -203,11 +203,14 @@ class CausalConvolution(nn.Module):
         self, x: Tensor, window: Tensor | None = None, reset: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs (b, T, channels) and the window for what follows the last token."""
+        time = x.shape[1]
+        if time == 1 and reset is None and lengths is None:
+            out, window = self.step(x[:, 0], window)
+            return out[:, None], window
         past = max(self.width - 1, 0)
         window = self.start(x) if window is None else self.check_window(window, x)
         if not self.width:
             return x, window
-        time = x.shape[1]
         padded = torch.cat([window, x], dim=1)
         same = None
         if reset is not None:
@@ -235,9 +238,12 @@ class CausalConvolution(nn.Module):
         return torch.where((number.gather(1, index) == newest)[..., None], window, torch.zeros_like(window))
 
     def step(self, x: Tensor, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One token (b, channels)."""
-        out, window = self(x[:, None], window)
-        return out[:, 0], window
+        """One token (b, channels), in few operations."""
+        window = self.start(x) if window is None else self.check_window(window, x)
+        if not self.width:
+            return x, window
+        padded = torch.cat([window, x[:, None]], dim=1)
+        return self.bias + (padded * self.weight.mT).sum(dim=1), padded[:, 1:]
 
     def start(self, x: Tensor) -> Tensor:
         """The window before the first token: zeros."""

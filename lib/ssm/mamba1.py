@@ -129,7 +129,8 @@ class Mamba1Block(SequenceBlock):
     def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, BlockState]:
         window, h = _block.parts(initial_state)
         x, z = self.in_proj(u).chunk(2, dim=-1)
-        x, window = self._convolved(x, window, reset, lengths)
+        x, window = self.conv(x, window, reset, lengths)
+        x = functional.silu(x) if self.conv.width else x
         dt, B, C = self._selected(x)
         if lengths is not None:
             # A token of no length that writes nothing leaves the state as it is, to the last bit.
@@ -142,15 +143,11 @@ class Mamba1Block(SequenceBlock):
     def _read_one(self, u: Tensor, state) -> tuple[Tensor, BlockState]:
         window, h = _block.parts(state)
         x, z = self.in_proj(u).chunk(2, dim=-1)
-        x, window = self._convolved(x[:, None], window)
-        dt, B, C = (part[:, 0] for part in self._selected(x))
-        x = x[:, 0]
+        x, window = self.conv.step(x, window)
+        x = functional.silu(x) if self.conv.width else x
+        dt, B, C = self._selected(x)
         y, h = selective_step(x, dt, self._rates(), B, C, _block.single(self.D), state=h)
         return self.out_proj(y * functional.silu(z)), BlockState(window, h)
-
-    def _convolved(self, x: Tensor, window, reset=None, lengths=None) -> tuple[Tensor, Tensor]:
-        x, window = self.conv(x, window, reset, lengths)
-        return (functional.silu(x) if self.conv.width else x), window
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)

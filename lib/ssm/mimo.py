@@ -90,6 +90,7 @@ def mimo_scan_chunked(
     Notes
     -----
     The gradient is written out and can be taken once; for higher derivatives use :func:`mimo_scan_sequential`.
+    It looks at y again: add to y with ``y + ...``, not in place (torch says so otherwise).
 
     Examples
     --------

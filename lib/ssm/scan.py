@@ -100,6 +100,7 @@ def scan(
     Notes
     -----
     The gradient is written out and can be taken once; for higher derivatives use :func:`scan_chunked`.
+    It looks at y again: add to y with ``y + ...``, not in place (torch says so otherwise).
 
     Examples
     --------

@@ -210,10 +210,12 @@ def _compiled_step(x, dt, A, B, C, D, h) -> tuple[Tensor, Tensor] | None:
     fits = fits and (D is None or D.shape == (channels,)) and (h is None or h.shape == (batch, channels, size))
     if not fits or x.dtype not in (torch.float32, torch.float64):
         return None
-    recorded = torch.is_grad_enabled()
+    backwards, forwards, dtype = torch.is_grad_enabled(), not torch.is_inference_mode_enabled(), x.dtype
     for tensor in given:
-        plain = tensor.is_cpu and tensor.dtype == x.dtype and tensor.is_contiguous()
-        if not plain or (recorded and tensor.requires_grad) or forward_ad.unpack_dual(tensor).tangent is not None:
+        plain = tensor.is_cpu and tensor.dtype == dtype and tensor.is_contiguous()
+        if not plain or (backwards and tensor.requires_grad):
+            return None
+        if forwards and forward_ad.unpack_dual(tensor).tangent is not None:
             return None
     kernels = _kernels()
     if kernels is None:
@@ -221,8 +223,8 @@ def _compiled_step(x, dt, A, B, C, D, h) -> tuple[Tensor, Tensor] | None:
     D = x.new_empty(0) if D is None else D
     h = x.new_zeros(batch, channels, size) if h is None else h
     y, after = torch.empty_like(x), torch.empty_like(h)
-    given = (tensor.detach() if tensor.requires_grad else tensor for tensor in (x, dt, A, B, C, D, h, after, y))
-    fine = kernels.step(*(tensor.numpy() for tensor in given))
+    arrays = [(t.detach() if t.requires_grad else t).numpy() for t in (x, dt, A, B, C, D, h, after, y)]
+    fine = kernels.step(*arrays)
     return (y, after) if fine else None
 
 

@@ -4,8 +4,8 @@
 
 Two blocks, 64 wide, 32 numbers per channel, on the help texts of Python; the last tenth is held out. All have the same
 number of parameters up to half a percent: the SwiGLU layers are made narrower where a block needs more, as in the
-paper. All see the same windows in the same order. Of several learning rates each model keeps its best on average over
-the seeds; all are written down.
+paper. Mamba-2 is run without its short convolution as well, which Mamba-3 does not have. All see the same windows in
+the same order. Of several learning rates each model keeps its best on average over the seeds; all are written down.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ WIDTH = 64
 STATE = {"d_state": 32, "head_dim": 32}
 BLOCKS = {
     "mamba2": partial(Mamba2Block, **STATE),
+    "mamba2_without_convolution": partial(Mamba2Block, conv_width=0, **STATE),
     "mamba3": partial(Mamba3Block, **STATE),
     "mamba3_mimo": partial(Mamba3Block, mimo_rank=4, **STATE),
 }
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
         found = bits_per_token(model, tokens[cut:], length=options.length)
         bits.setdefault((name, rate), []).append(round(found, 4))
         values[f"{name}_parameters"] = size(model)
-        print(f"{name:12s} rate {rate:g}, seed {seed}: {found:.4f} bits per character, {seconds[name][-1]:.0f} s")
+        print(f"{name:26s} rate {rate:g}, seed {seed}: {found:.4f} bits per character, {seconds[name][-1]:.0f} s")
         bar(done + 1, len(runs))
     for name in BLOCKS:
         means = [statistics.mean(bits[name, rate]) for rate in options.rates]

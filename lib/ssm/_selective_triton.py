@@ -58,6 +58,7 @@ def _forward(
     BD: tl.constexpr,
     BN: tl.constexpr,
     SPAN: tl.constexpr,
+    STAGES: tl.constexpr,
     HAS_RESET: tl.constexpr,
     KEEPS: tl.constexpr,
 ):
@@ -73,7 +74,7 @@ def _forward(
     for span in tl.range(0, spans):
         if KEEPS:
             tl.store(edges + (batch * spans + span) * D * N + of_state, h, mask=state_in)
-        for i in tl.range(0, SPAN):
+        for i in tl.range(0, SPAN, num_stages=STAGES):
             t = span * SPAN + i
             xs, dts, bs, decay = _token(x, dt, rates, B, keep, batch, t, T, D, d, n, N, HAS_RESET)
             cs = tl.load(C + (batch * T + t) * N + n, mask=(n < N) & (t + 0 * n < T), other=0.0).to(tl.float32)
@@ -108,6 +109,7 @@ def _backward(
     BD: tl.constexpr,
     BN: tl.constexpr,
     SPAN: tl.constexpr,
+    STAGES: tl.constexpr,
     HAS_RESET: tl.constexpr,
 ):
     """Gradients.
@@ -129,13 +131,13 @@ def _backward(
     for back in tl.range(0, spans):
         span = spans - 1 - back
         h = tl.load(edges + (batch * spans + span) * D * N + of_state, mask=state_in, other=0.0)
-        for i in tl.range(0, SPAN):
+        for i in tl.range(0, SPAN, num_stages=STAGES):
             tl.store(own + i * BD * BN + of_scratch, h)
             t = span * SPAN + i
             xs, dts, bs, decay = _token(x, dt, rates, B, keep, batch, t, T, D, d, n, N, HAS_RESET)
             h = decay * h + (dts * xs)[:, None] * bs[None, :]
         tl.debug_barrier()
-        for j in tl.range(0, SPAN):
+        for j in tl.range(0, SPAN, num_stages=STAGES):
             i = SPAN - 1 - j
             t = span * SPAN + i
             d_in = (d < D) & (t + 0 * d < T)
@@ -194,7 +196,10 @@ def _sizes(x: Tensor, A: Tensor, reset: Tensor | None) -> tuple[tuple[int], dict
     BN = max(4, triton.next_power_of_2(N))
     BD = max(4, CELLS // BN)
     grid = (x.shape[0] * triton.cdiv(x.shape[2], BD),)
-    return grid, dict(N=N, BD=BD, BN=BN, SPAN=SPAN, HAS_RESET=reset is not None), dict(num_warps=1, num_stages=1)
+    # Tokens are fetched some steps ahead, but where more than one pipeline stage has been seen to go wrong.
+    newest = x.device.type == "cuda" and torch.cuda.get_device_capability(x.device) >= (10, 0)
+    fixed = dict(N=N, BD=BD, BN=BN, SPAN=SPAN, STAGES=1 if newest else 4, HAS_RESET=reset is not None)
+    return grid, fixed, dict(num_warps=1, num_stages=1)
 
 
 class _SelectiveScan(torch.autograd.Function):

@@ -147,7 +147,7 @@ def test_half_precision_comes_and_goes_and_the_state_stays_single():
 
 
 def test_the_future_does_not_reach_the_past():
-    data = problem(b=1, T=40)
+    data = [value.to(DEVICE) for value in problem(b=1, T=40)]
     y, _ = _triton.chunk_scan(*data, cut=tile())
     for value in data[:6]:
         value[:, 21:] = torch.randn(1, generator=torch.Generator().manual_seed(3))

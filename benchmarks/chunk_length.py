@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise RuntimeError(f"chunks of {length} differ from the loop by {error:.1e}")
     contenders = {str(length): partial(scan.scan_chunked, *given, chunk_length=length) for length in LENGTHS}
     with torch.no_grad():
-        seconds = race(contenders | {"loop": partial(scan.scan_sequential, *given)}, options.rounds, torch.device("cpu"))
+        seconds = race(
+            contenders | {"loop": partial(scan.scan_sequential, *given)}, options.rounds, torch.device("cpu")
+        )
     values = {
         "chunk_lengths": LENGTHS,
         "speed_over_loop": [seconds["loop"] / seconds[str(length)] for length in LENGTHS],

@@ -35,7 +35,7 @@ def _token(x, dt, A, B, keep, batch, t, T, D, d, n, N: tl.constexpr, HAS_RESET: 
     bs = tl.load(B + at * N + n, mask=n_in, other=0.0).to(tl.float32)
     decay = tl.exp(dts[:, None] * A)
     if HAS_RESET:
-        decay = decay * tl.load(keep + batch * T + tl.minimum(t, T - 1))
+        decay = decay * tl.load(keep + batch * T + t, mask=t < T, other=1.0)
     return xs, dts, bs, decay
 
 

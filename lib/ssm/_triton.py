@@ -62,8 +62,9 @@ def tiles(
     dtype : torch.dtype
         Type of x, B and C.
     capability : (int, int)
-        Compute capability of the device. From 10.0 on, one pipeline stage: with more, a compiled scan has been seen to
-        give wrong numbers there.
+        Compute capability of the device. Two pipeline stages need the shared memory of 8.0 and 9.0 (others have 64 to
+        100 KiB for a program). From 10.0 on it is one in any case: with more, a compiled scan has been seen to give
+        wrong numbers there.
     cores : int
         Multiprocessors of the device.
 
@@ -84,7 +85,7 @@ def tiles(
         BP //= 2
     precision = "tf32x3" if wide and capability >= (8, 0) else "ieee"
     tiles_of_a_chunk = dtype.itemsize * Q * (2 * BN + 2 * BP)
-    deep = capability < (10, 0) and 2 * tiles_of_a_chunk <= 100 * 1024  # two programs share a multiprocessor
+    deep = capability in ((8, 0), (9, 0)) and 2 * tiles_of_a_chunk <= 100 * 1024
     return Tiles(Q, BN, BP, 512 // Q, 4, 2 if deep else 1, precision)
 
 

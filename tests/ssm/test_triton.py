@@ -173,7 +173,7 @@ def test_tiles_fit_the_chip(heads, time, N, P, dtype, capability):
     registers = 32 * cut.warps * 255
     assert registers / 3 >= cut.BN * cut.BP
     assert dtype.itemsize * cut.stages * cut.Q * (2 * cut.BN + 2 * cut.BP) <= 100 * 1024
-    assert cut.stages == 1 or capability < (10, 0)
+    assert cut.stages == 1 or capability in ((8, 0), (9, 0))
     assert cut.Q * cut.every <= 512
 
 

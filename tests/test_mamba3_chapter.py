@@ -100,9 +100,10 @@ def orders_in_the_title(figure):
 def test_orders_in_the_title_are_slopes_of_the_curves(names):
     for vary, lam in ((0, 0.5), (0.5, 0.5), (1, 0.5), (0.3, 0.9)):
         figure = names["accuracy"](vary=vary, lam=lam)
+        drawn = curves(figure)
         slopes = [
-            np.polyfit(np.log(np.asarray(trace.x, float)), np.log(np.asarray(trace.y, float)), 1)[0]
-            for trace in figure.data
+            np.polyfit(*np.log(drawn[name]), 1)[0]
+            for name in ("exponential Euler", "trapezoid as published", "trapezoid, A averaged")
         ]
         np.testing.assert_allclose(orders_in_the_title(figure), slopes, atol=0.0051)
 
@@ -161,6 +162,27 @@ def test_the_point_stands_on_the_roof(names):
         work = 4 * cells * width * rank + cells * width - width * rank
         assert float(x[0]) == pytest.approx(work / moved, rel=1e-12)
         assert float(y[0]) == pytest.approx(min(989, 3.35 * work / moved), rel=1e-12)
+
+
+def test_the_claim_on_small_models_is_judged_by_the_stored_bits(names):
+    means = [
+        np.mean(claims.measured_elsewhere("mamba3", "char-lm-cpu", f"{name}_bits_per_character").value)
+        for name in ("mamba2", "mamba3", "mamba3_mimo")
+    ]
+    assert names["lower"] == (means[1] < means[0], means[2] < means[1])
+
+
+def test_a_memory_of_fixed_size_does_not_slow_down():
+    def stored(name):
+        return claims.measured_elsewhere("mamba3", "ssm-cpu", name).value
+
+    carried = stored("decode_carried_bytes_mamba3")
+    assert len(set(carried)) == 1
+    contexts, cache = stored("decode_contexts"), stored("decode_carried_bytes_attention")
+    assert cache[-1] / cache[0] == contexts[-1] / contexts[0]
+    ours, attention = stored("decode_microseconds_mamba3"), stored("decode_microseconds_attention")
+    assert max(ours) < 2 * min(ours)
+    assert attention[-1] > ours[-1]
 
 
 def test_answers_of_the_exercises():

@@ -66,9 +66,10 @@ def chunk_scan(
 
 
 def one_chunk(x, log_decay, later, now, B, C, h) -> tuple[Tensor, Tensor]:
-    """Outputs of one chunk and the state after it, with B and C written out for every head."""
+    """Outputs of one chunk and the state after it, B and C given for every head."""
     decay = masks.segments(log_decay.transpose(1, 2)).exp()
-    weights = decay * later.transpose(1, 2)[..., None, :] - torch.diag_embed((later - now).transpose(1, 2))
+    surplus = torch.diag_embed((later - now).transpose(1, 2))
+    weights = decay * later.transpose(1, 2)[..., None, :] - surplus
     scores = torch.einsum("bthn,bshn->bhts", C, B) * weights
     from_start = log_decay.cumsum(1).exp()
     y = torch.einsum("bhts,bshp->bthp", scores, x)

@@ -12,14 +12,17 @@ __all__ = ["sequential"]
 
 
 def recurrence(x, dt, A, B, C, lam, angle, h, k, v) -> tuple[Tensor, Tensor]:
-    """One token: output and new state, from the state h and the write vectors k and inputs v of the token before.
+    """One token: output and new state, from the state h before it.
 
-    x and v are (b, H, P, R), B, C and k (b, H, N, R), h is (b, H, N, P), the others (b, H, 1, 1); angle (b, H, M).
+    k and v are the write vectors and inputs of the token before. x and v are
+    (b, H, P, R), B, C and k (b, H, N, R), h is (b, H, N, P), angle (b, H, M),
+    the others (b, H, 1, 1).
     """
     alpha = torch.exp(dt * A)
     beta = (1 - lam) * dt * alpha
     gamma = lam * dt
-    h = _frame.turned_state(alpha * h + beta * k @ v.mT, angle) + gamma * B @ x.mT
+    kept = alpha * h + beta * k @ v.mT
+    h = _frame.turned_state(kept, angle) + gamma * B @ x.mT
     return h.mT @ C, h
 
 

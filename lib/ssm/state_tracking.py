@@ -53,7 +53,7 @@ def parity_model(variant: str, generator: torch.Generator | None = None) -> Lang
     Parameters
     ----------
     variant : str
-        Of :data:`VARIANTS`: ``"rotation"``, ``"no rotation"``, ``"standard RoPE"`` or ``"rotation, lambda = 1"``.
+        Of `VARIANTS`: ``"rotation"``, ``"no rotation"``, ``"standard RoPE"`` or ``"rotation, lambda = 1"``.
     generator : torch.Generator, optional
         Source of the initial weights; seed 0 by default.
 

@@ -183,6 +183,12 @@ def main(arguments: list[str] | None = None) -> None:
     for order in ORDERS:
         values[f"copy_{order}"] = [copying(order, seed, options) for seed in range(options.seeds)]
         print(order, values[f"copy_{order}"], flush=True)
+    rivals = zip(values["positive_bits"], values["mixed_bits"], strict=True)
+    values["negative_is_worst"] = all(
+        bits > max(others) for bits, others in zip(values["negative_bits"], rivals, strict=True)
+    )
+    in_pairs = zip(values["copy_sorted_softly"], values["copy_as_read"], strict=True)
+    values["sorting_helps"] = all(with_it > without for with_it, without in in_pairs)
     values["cpu_seconds"] = time.process_time() - busy
     print(json.dumps({name: value for name, value in values.items() if "spectrum" not in name}, indent=2))
     if options.write:

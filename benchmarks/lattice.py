@@ -16,19 +16,17 @@ import json
 import math
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks import lattice_peers as peers
+from benchmarks import timing
 from benchmarks.lattice_peers import COUPLING, DT, MIXING, UPDATED
 from lib import kuramoto, lattice_field, results, site_clocks
 from lib.progress import ProgressBar
@@ -36,32 +34,6 @@ from lib.progress import ProgressBar
 SEED = 0
 # Mean field: oscillators, steps of Heun's method (T = 60).
 OSCILLATORS, HEUN_STEPS = 2000, 1200
-
-
-def race(
-    contenders: dict[str, Callable], rounds: int, device: torch.device, shortest: float = 0.02
-) -> dict[str, float]:
-    """Median seconds of each contender; they take turns, and a quick one is repeated until a sample is long enough."""
-    cuda = device.type == "cuda"
-    clock = time.perf_counter if cuda else time.process_time
-
-    def seconds(call: Callable, repeats: int) -> float:
-        started = clock()
-        for _ in range(repeats):
-            call()
-        if cuda:
-            torch.cuda.synchronize()
-        return (clock() - started) / repeats
-
-    repeats = {}
-    for name, call in contenders.items():
-        seconds(call, 1)
-        repeats[name] = max(1, math.ceil(shortest / max(seconds(call, 1), 1e-7)))
-    samples = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, call in contenders.items():
-            samples[name].append(seconds(call, repeats[name]))
-    return {name: statistics.median(taken) for name, taken in samples.items()}
 
 
 def apart(found, wanted: Tensor) -> float:
@@ -125,7 +97,7 @@ def steps_at(side: int, device: torch.device, rounds: int) -> dict[str, float]:
     named = dict(copy)
     for kind, contenders in (("diffusion", diffusion), ("Kuramoto", phases), ("asynchronous", some)):
         named |= {f"{kind}, {name}": call for name, call in contenders.items()}
-    times = race(named, rounds, device)
+    times = timing.race(named, rounds, device)
     for name, taken in times.items():
         print(f"  {name:28s} {1e3 * taken:9.2f} ms {side * side / taken / 1e6:8.0f} M sites/s", flush=True)
     return times
@@ -194,7 +166,7 @@ def mean_field(rounds: int, oscillators: int, steps: int) -> dict[str, float]:
             second = peers.numpy_mean_field(phase + DT * first, arrays[1], K)
             phase = phase + DT / 2 * (first + second)
 
-    times = race(
+    times = timing.race(
         {
             "python pairs": lambda: peers.python_pairs(*lists, K, some),
             "numpy loop": lambda: peers.numpy_loop(*arrays, K),
@@ -274,10 +246,6 @@ def peak(case: str, side: int) -> float:
     }
     steps = {"step, numpy": peers.numpy_kuramoto, "step, eager torch": peers.eager_kuramoto}
 
-    def resident(entry: str) -> float:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(entry)) * 1024 / 1e6
-
     if case in steps:
         fields = [torch.full((side, side), value) for value in (0.5, 0.1)]
         arguments = [field.numpy() for field in fields] if "numpy" in case else fields
@@ -285,10 +253,7 @@ def peak(case: str, side: int) -> float:
     else:
         cases[case](32)
         call = partial(cases[case], side)
-    rest = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    call()
-    return resident("VmHWM") - rest
+    return timing.peak_bytes(call) / 1e6
 
 
 def peaks(side: int) -> dict[str, float]:

@@ -9,16 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib import checks
+from lib.ssm import state as scan_state
 
 __all__ = [
     "SHORTEST",
     "BlockState",
     "CausalConvolution",
     "RMSNorm",
-    "check_lengths",
-    "check_reset",
-    "check_sequence",
-    "check_token",
+    "SequenceBlock",
+    "check_input",
+    "check_integers",
+    "check_marks",
     "padding",
     "parts",
     "single",
@@ -68,7 +69,8 @@ def padding(lengths: Tensor, time: int) -> Tensor:
     return torch.arange(time, device=lengths.device) >= lengths[:, None]
 
 
-def _check_input(u, wanted: str, dims: int, weight: Tensor) -> None:
+def check_input(u, wanted: str, dims: int, weight: Tensor) -> None:
+    """Check tokens against the first weights that they meet."""
     if not isinstance(u, Tensor) or u.dim() != dims or u.shape[-1] != weight.shape[-1] or 0 in u.shape:
         raise ValueError(f"u must be a tensor of shape ({wanted}, {weight.shape[-1]}), got {checks.describe(u)}")
     if u.device != weight.device:
@@ -78,36 +80,100 @@ def _check_input(u, wanted: str, dims: int, weight: Tensor) -> None:
         raise ValueError(f"u must be of type {weight.dtype} like the block's weights, got {u.dtype}")
 
 
-def check_sequence(u, weight: Tensor, reset, lengths) -> None:
-    """Check the tokens of :meth:`prefill` against the block's first weights, and what says where sequences end."""
-    _check_input(u, "batch, time", 3, weight)
-    check_reset(reset, u.shape[:2], u.device)
-    check_lengths(lengths, u.shape[:2])
+def check_marks(x: Tensor, reset, lengths) -> None:
+    """Check the mask of first tokens of packed rows (b, T) and the lengths of padded ones, values included."""
+    scan_state.check_marks(x, reset, lengths)
+    if lengths is not None:
+        fits = (lengths >= 1) & (lengths <= x.shape[1])
+        checks.require(fits, f"lengths must be from 1 to {x.shape[1]}", lengths)
 
 
-def check_token(u, weight: Tensor) -> None:
-    """Check the token of :meth:`step` against the block's first weights."""
-    _check_input(u, "batch", 2, weight)
+def check_integers(name: str, value, shape: str, dims: int | None, below: int) -> Tensor:
+    """Check a tensor of integers from 0 to below - 1, with so many dimensions, at least one, and nothing empty."""
+    whole = isinstance(value, Tensor) and value.dtype in (torch.int64, torch.int32) and value.dim() > 0
+    if not whole or dims not in (None, value.dim()) or 0 in value.shape:
+        raise ValueError(f"{name} must be an integer tensor of shape {shape}, got {checks.describe(value)}")
+    checks.require((value >= 0) & (value < below), f"{name} must lie from 0 to {below - 1}", value)
+    return value
 
 
-def check_reset(reset, sizes: tuple[int, int], device: torch.device) -> None:
-    """Check the mask of first tokens of packed sequences."""
-    if reset is None:
-        return
-    fits = isinstance(reset, Tensor) and reset.dtype == torch.bool and tuple(reset.shape) == tuple(sizes)
-    if not fits or reset.device != device:
-        raise ValueError(f"reset must be a bool tensor of shape {tuple(sizes)}, got {checks.describe(reset)}")
+class SequenceBlock(nn.Module):
+    """What all blocks offer: whole sequences, with or without what is remembered, and one token at a time.
 
+    A block has weights ``in_proj``, the first that tokens meet, and defines ``_read`` and ``_read_one``.
+    """
 
-def check_lengths(lengths, sizes: tuple[int, int]) -> None:
-    """Check the numbers of tokens of padded sequences."""
-    if lengths is None:
-        return
-    whole = isinstance(lengths, Tensor) and lengths.dtype in (torch.int64, torch.int32)
-    if not whole or tuple(lengths.shape) != (sizes[0],):
-        raise ValueError(f"lengths must be an integer tensor of shape ({sizes[0]},), got {checks.describe(lengths)}")
-    fits = (lengths >= 1) & (lengths <= sizes[1])
-    checks.require(fits, f"lengths must lie from 1 to the {sizes[1]} tokens of u", lengths)
+    def forward(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> Tensor:
+        """Outputs for whole sequences; :meth:`prefill` without the state.
+
+        Parameters
+        ----------
+        u, initial_state, reset, lengths
+            As in :meth:`prefill`.
+
+        Returns
+        -------
+        Tensor, (batch, time, d_model)
+        """
+        return self.prefill(u, initial_state=initial_state, reset=reset, lengths=lengths)[0]
+
+    def prefill(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> tuple[Tensor, tuple]:
+        """Read whole sequences and return what the block remembers.
+
+        Parameters
+        ----------
+        u : Tensor, (batch, time, d_model)
+            Tokens, of the type of the block's weights.
+        initial_state : BlockState or ScanState, optional
+            What the block remembers of the tokens before; nothing by default.
+        reset : Tensor of bool, (batch, time), optional
+            True at the first token of each sequence where several are packed into one row.
+        lengths : Tensor of int, (batch,), optional
+            Number of tokens of each sequence where shorter ones are padded at the end. Outputs beyond are without
+            meaning; the state is that after the last token that counts.
+
+        Returns
+        -------
+        y : Tensor, (batch, time, d_model)
+        state : BlockState, or ScanState of a block without convolution
+            To go on from.
+
+        Raises
+        ------
+        ValueError
+            If a shape or type does not fit.
+        """
+        check_input(u, "batch, time", 3, self.in_proj.weight)
+        check_marks(u, reset, lengths)
+        return self._read(u, initial_state, reset, lengths)
+
+    def step(self, u: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
+        """Read one token; time and memory do not grow with what was read before.
+
+        Parameters
+        ----------
+        u : Tensor, (batch, d_model)
+        state : BlockState or ScanState, optional
+            As returned by :meth:`prefill` or the last call; nothing read before by default.
+
+        Returns
+        -------
+        y : Tensor, (batch, d_model)
+        state : BlockState or ScanState
+
+        Raises
+        ------
+        ValueError
+            If a shape or type does not fit.
+        """
+        check_input(u, "batch", 2, self.in_proj.weight)
+        return self._read_one(u, state)
+
+    def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, tuple]:
+        raise NotImplementedError
+
+    def _read_one(self, u: Tensor, state) -> tuple[Tensor, tuple]:
+        raise NotImplementedError
 
 
 class RMSNorm(nn.RMSNorm):
@@ -137,11 +203,14 @@ class CausalConvolution(nn.Module):
         self, x: Tensor, window: Tensor | None = None, reset: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs (b, T, channels) and the window for what follows the last token."""
+        time = x.shape[1]
+        if time == 1 and reset is None and lengths is None:
+            out, window = self.step(x[:, 0], window)
+            return out[:, None], window
         past = max(self.width - 1, 0)
         window = self.start(x) if window is None else self.check_window(window, x)
         if not self.width:
             return x, window
-        time = x.shape[1]
         padded = torch.cat([window, x], dim=1)
         same = None
         if reset is not None:
@@ -169,9 +238,12 @@ class CausalConvolution(nn.Module):
         return torch.where((number.gather(1, index) == newest)[..., None], window, torch.zeros_like(window))
 
     def step(self, x: Tensor, window: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One token (b, channels)."""
-        out, window = self(x[:, None], window)
-        return out[:, 0], window
+        """One token (b, channels), in few operations."""
+        window = self.start(x) if window is None else self.check_window(window, x)
+        if not self.width:
+            return x, window
+        padded = torch.cat([window, x[:, None]], dim=1)
+        return self.bias + (padded * self.weight.mT).sum(dim=1), padded[:, 1:]
 
     def start(self, x: Tensor) -> Tensor:
         """The window before the first token: zeros."""

@@ -1,6 +1,6 @@
 """The chunked scan in the frame that turns: the part that backends replace.
 
-    h_t = exp(log_decay_t) (h_{t-1} + later_{t-1} B_{t-1} x_{t-1}^T),   y_t = C_t^T (h_t + now_t B_t x_t^T)
+    h_t = exp(log_decay_t) h_{t-1} + later_t B_t x_t^T,   y_t = C_t^T (h_t - (later_t - now_t) B_t x_t^T)
 
 All arguments are checked. Decays, weights and states are at least float32, and so is all that is returned; x, B and C
 may be half precision. A log decay of -infinity forgets everything before. This is the readable form; the faster one of
@@ -8,6 +8,8 @@ may be half precision. A log decay of -infinity forgets everything before. This 
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,7 +20,15 @@ __all__ = ["chunk_scan"]
 
 
 def chunk_scan(
-    x: Tensor, log_decay: Tensor, later: Tensor, now: Tensor, B: Tensor, C: Tensor, h: Tensor, chunk_length: int
+    x: Tensor,
+    log_decay: Tensor,
+    later: Tensor,
+    now: Tensor,
+    B: Tensor,
+    C: Tensor,
+    h: Tensor,
+    chunk_length: int,
+    chunk: Callable | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Outputs and final state.
 
@@ -33,6 +43,8 @@ def chunk_scan(
         State before the first token.
     chunk_length : int
         Tokens in a chunk.
+    chunk : callable, optional
+        What works on one chunk: a compiled form of :func:`one_chunk`, which is the default.
 
     Returns
     -------
@@ -44,10 +56,11 @@ def chunk_scan(
     heads = x.shape[2]
     if B.shape[2] != heads:
         B, C = (value.repeat_interleave(heads // value.shape[2], dim=2) for value in (B, C))
+    chunk = one_chunk if chunk is None else chunk
     outputs = []
     for start in range(0, x.shape[1], chunk_length):
-        chunk = slice(start, start + chunk_length)
-        y, h = one_chunk(*(value[:, chunk] for value in (x, log_decay, later, now, B, C)), h)
+        tokens = slice(start, start + chunk_length)
+        y, h = chunk(*(value[:, tokens] for value in (x, log_decay, later, now, B, C)), h)
         outputs.append(y)
     return torch.cat(outputs, 1), h
 

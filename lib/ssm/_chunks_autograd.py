@@ -15,6 +15,8 @@ tokens), head width P, state N. Heads: (b, c, G, J, K, P). Columns: (b, c, G, K,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -23,8 +25,8 @@ from torch.nn.functional import pad
 
 __all__ = ["chunk_scan"]
 
-# exp of anything below is 0 in double precision, and sums of a chunk of such numbers leave 12 digits to the others.
-FORGOTTEN = -750.0
+# A log decay below leaves 1e-87 of the state, which is taken for nothing: so a reset is not part of any sum.
+FORGOTTEN = -200.0
 
 # Bytes of weights that are worked on at once: a part of one core's cache; on other devices few large products are best.
 IN_CACHE = 1 << 20
@@ -91,10 +93,10 @@ class _Chunked(Function):
     def forward(ctx, z, log_decay, B, C, h, length):
         work = _Work(z, B, length)
         y = torch.empty(z.shape, dtype=z.dtype, device=z.device)
-        running = work.running_sums(log_decay)
+        sums = work.running_sums(log_decay)
         state = work.state_columns(h)
         for block in work.blocks():
-            part = _Block(work, z, B, C, running, block)
+            part = _Block(work, z, B, C, sums, block)
             edges, state = part.edges(state)
             inside = work.times(part.scores()[:, :, :, None], part.decays()) @ part.z
             inside.addcmul_(work.to_heads(part.C @ edges[:, :-1]), part.from_start)
@@ -108,15 +110,15 @@ class _Chunked(Function):
     def backward(ctx, dy, dh):
         z, log_decay, B, C, h, y = ctx.saved_tensors
         work = _Work(z, B, ctx.length)
-        running = work.running_sums(log_decay)
+        sums = work.running_sums(log_decay)
         dz, dB, dC = (torch.empty(value.shape, dtype=value.dtype, device=value.device) for value in (z, B, C))
-        drunning = torch.empty_like(running)
+        dsums = torch.empty_like(sums.value)
         blocks, starts = work.blocks(), [work.state_columns(h)]
         for block in blocks[:-1]:
-            starts.append(_Block(work, z, B, C, running, block).edges(starts[-1])[1])
+            starts.append(_Block(work, z, B, C, sums, block).edges(starts[-1])[1])
         dstate = work.state_columns(dh)
         for block, start in zip(reversed(blocks), reversed(starts)):
-            part = _Block(work, z, B, C, running, block)
+            part = _Block(work, z, B, C, sums, block)
             edges, _ = part.edges(start)
             dy_ = work.heads(dy, block)
             read = work.columns(dy_ * part.from_start)
@@ -132,10 +134,11 @@ class _Chunked(Function):
             work.write(dz, block, dz_)
             work.write_rows(dB, block, dB_)
             work.write_rows(dC, block, dC_)
-            drunning[:, block] = work.token_sums(dy_ * work.heads(y, block)) - work.token_sums(part.z * dz_)
-            drunning[:, block, :, :, -1] += work.head_sums(dafter * edges[:, 1:])
-        dlog_decay = drunning.flip(-1).cumsum(-1).flip(-1)
-        return dz, work.tokens_of(dlog_decay).to(log_decay.dtype), dB, dC, work.state_heads(dstate), None
+            dsums[:, block] = work.token_sums(dy_ * work.heads(y, block)) - work.token_sums(part.z * dz_)
+            dsums[:, block, :, :, -1] += work.head_sums(dafter * edges[:, 1:])
+        dlog_decay = work.tokens_of(dsums.flip(-1).cumsum(-1).flip(-1)).to(log_decay.dtype)
+        dlog_decay.masked_fill_(log_decay < FORGOTTEN, 0)
+        return dz, dlog_decay, dB, dC, work.state_heads(dstate), None
 
 
 class _Work:
@@ -153,11 +156,16 @@ class _Work:
     def blocks(self) -> list[slice]:
         return [slice(c, min(c + self.at_once, self.chunks)) for c in range(0, self.chunks, self.at_once)]
 
-    def running_sums(self, log_decay: Tensor) -> Tensor:
-        """Sums of log decays inside each chunk, (b, c, G, J, Q), in double precision where there is one."""
+    def running_sums(self, log_decay: Tensor) -> _Sums:
+        """Sums of log decays inside each chunk, in double precision where there is one."""
         kind = torch.float32 if log_decay.device.type == "mps" else torch.float64
         shape = (self.batch, self.chunks, self.length, self.groups, self.members)
-        return log_decay.to(kind).clamp(min=FORGOTTEN).view(shape).permute(0, 1, 3, 4, 2).cumsum(-1)
+        log_decay = log_decay.view(shape).permute(0, 1, 3, 4, 2)
+        forgotten = log_decay < FORGOTTEN
+        value = log_decay.to(kind).masked_fill(forgotten, 0).cumsum(-1)
+        # Whether there is any reset is cheap to know on a CPU only.
+        some = value.device.type != "cpu" or bool(forgotten.any())
+        return _Sums(value, forgotten.cumsum(-1) if some else None)
 
     def tokens_of(self, sums: Tensor) -> Tensor:
         """(b, c, G, J, Q) as (b, T, H)."""
@@ -208,9 +216,9 @@ class _Work:
         by_token = weights.unflatten(-1, (self.length, self.ranks)).unflatten(-3, (self.length, self.ranks))
         return (by_token * decays[..., :, None, :, None]).flatten(-2).flatten(-3, -2)
 
-    def per_row(self, per_token: Tensor, kind: torch.dtype) -> Tensor:
+    def per_row(self, per_token: Tensor) -> Tensor:
         """Numbers (..., Q) for rows of all ranks, (..., K, 1)."""
-        return per_token.to(kind).repeat_interleave(self.ranks, dim=-1)[..., None]
+        return per_token.repeat_interleave(self.ranks, dim=-1)[..., None]
 
     def token_sums(self, heads: Tensor) -> Tensor:
         """Sums over ranks and channels, (b, c, G, J, Q)."""
@@ -221,35 +229,59 @@ class _Work:
         return states.unflatten(4, (self.members, self.width)).sum((3, 5))
 
 
+class _Sums(NamedTuple):
+    """Running sums of log decays inside chunks, (b, c, G, J, Q), and how often all was forgotten, if ever."""
+
+    value: Tensor
+    forgotten: Tensor | None
+
+    def of(self, block: slice) -> _Sums:
+        return _Sums(self.value[:, block], None if self.forgotten is None else self.forgotten[:, block])
+
+    def decays(self, later: tuple, earlier: tuple, kind: torch.dtype) -> Tensor:
+        """Decay from one token to another, given by indices; nothing passes a token at which all is forgotten."""
+        decays = torch.empty(
+            torch.broadcast_shapes(self.value[later].shape, self.value[earlier].shape),
+            dtype=kind,
+            device=self.value.device,
+        )
+        torch.sub(self.value[later], self.value[earlier], out=decays).exp_()
+        if self.forgotten is not None:
+            decays.masked_fill_(self.forgotten[later] != self.forgotten[earlier], 0)
+        return decays
+
+    def from_start(self, kind: torch.dtype) -> Tensor:
+        """Decay from before the chunk, (b, c, G, J, Q)."""
+        decays = self.value.exp().to(kind)
+        return decays if self.forgotten is None else decays.masked_fill_(self.forgotten > 0, 0)
+
+
 class _Block:
     """Some chunks of a scan."""
 
-    def __init__(self, work: _Work, z: Tensor, B: Tensor, C: Tensor, running: Tensor, block: slice):
-        self.work = work
+    def __init__(self, work: _Work, z: Tensor, B: Tensor, C: Tensor, sums: _Sums, block: slice):
+        self.work, self.sums = work, sums.of(block)
         self.z = work.heads(z, block)
         self.B, self.C = work.group_rows(B, block), work.group_rows(C, block)
-        self.sums = running[:, block]
-        self.end = self.sums[..., -1:]
-        self.from_start = work.per_row(self.sums.exp(), z.dtype)
-        self.to_end = work.per_row((self.end - self.sums).exp(), z.dtype)
-
-    def total(self) -> Tensor:
-        """Decay over each chunk, for the columns of states, (b, c, G, 1, J P)."""
-        return self.end.exp().to(self.z.dtype).expand(*self.end.shape[:-1], self.work.width).flatten(3)[..., None, :]
+        start = self.sums.from_start(z.dtype)
+        self.from_start = work.per_row(start)
+        self.to_end = work.per_row(self.sums.decays((..., slice(-1, None)), (...,), z.dtype))
+        # Decay over each chunk, for the columns of states, (b, c, G, 1, J P).
+        self.total = start[..., -1:].expand(*start.shape[:-1], work.width).flatten(3)[..., None, :]
 
     def edges(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """States before each chunk and after the last, (b, c + 1, G, N, J P), and the last of them."""
         written = self.B.mT @ self.work.columns(self.z * self.to_end)
-        total, states = self.total(), [state]
+        states = [state]
         for chunk in range(written.shape[1]):
-            states.append(torch.addcmul(written[:, chunk], states[-1], total[:, chunk]))
+            states.append(torch.addcmul(written[:, chunk], states[-1], self.total[:, chunk]))
         return torch.stack(states, 1), states[-1]
 
     def edges_backward(self, read: Tensor, dstate: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the states after each chunk, from those of the last and of what each chunk reads."""
-        total, gradients = self.total(), [dstate]
+        gradients = [dstate]
         for chunk in range(read.shape[1] - 1, -1, -1):
-            gradients.append(torch.addcmul(read[:, chunk], gradients[-1], total[:, chunk]))
+            gradients.append(torch.addcmul(read[:, chunk], gradients[-1], self.total[:, chunk]))
         return torch.stack(gradients[-2::-1], 1), gradients[-1]
 
     def scores(self) -> Tensor:
@@ -258,6 +290,4 @@ class _Block:
 
     def decays(self) -> Tensor:
         """Decay from token to token, (b, c, G, J, Q, Q); 0 above the diagonal, where exp may overflow."""
-        decays = torch.empty(*self.sums.shape, self.work.length, dtype=self.z.dtype, device=self.z.device)
-        torch.sub(self.sums[..., :, None], self.sums[..., None, :], out=decays)
-        return decays.exp_().tril_()
+        return self.sums.decays((..., slice(None), None), (..., None, slice(None)), self.z.dtype).tril_()

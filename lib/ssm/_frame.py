@@ -9,14 +9,10 @@ import torch
 from torch import Tensor
 
 from lib.ssm import masks, rotation
+from lib.ssm._rotation_autograd import turned_back
 from lib.ssm.state import Inputs, ScanState
 
-__all__ = ["finish", "in_turning_frame", "per_head", "start", "to_heads", "turned_state", "with_time"]
-
-
-def with_time(value):
-    """One token as a sequence of one."""
-    return value[:, None] if isinstance(value, torch.Tensor) and value.dim() else value
+__all__ = ["finish", "in_turning_frame", "per_head", "start", "to_heads", "turned_state"]
 
 
 def to_heads(value: Tensor, heads: int) -> Tensor:
@@ -49,8 +45,14 @@ def start(given: Inputs) -> ScanState:
     return ScanState(new(batch, heads, N, width), k, v, phase)
 
 
-def in_turning_frame(given: Inputs) -> tuple[Tensor, ...]:
+def in_turning_frame(given: Inputs, *, fused: bool = False) -> tuple[Tensor, ...]:
     """The scan without rotation and trapezoid that gives the same outputs.
+
+    Parameters
+    ----------
+    given : Inputs
+    fused : bool
+        Whether to turn B and C in few operations, which can be differentiated once and cannot be recorded.
 
     Returns
     -------
@@ -83,8 +85,10 @@ def in_turning_frame(given: Inputs) -> tuple[Tensor, ...]:
             h = h + previous[:, 0, :, None, None] * torch.einsum(ranked, k, v)
     if given.theta is None:
         return log_decay, later, now, B, C, h, phase[:, None].expand(-1, given.time, -1, -1)
-    phase = rotation.phases(dt, given.theta, phase, given.reset)
-    angle = -rotation.wrap(phase).to(dt.dtype)
+    phase = rotation.summed(dt, given.theta, phase, given.reset)
+    if fused:
+        return log_decay, later, now, *turned_back((B, C), phase), h, phase
+    angle = -rotation.wrapped(phase).to(dt.dtype)
     return log_decay, later, now, turned_vectors(B, angle), turned_vectors(C, angle), h, phase
 
 
@@ -103,7 +107,7 @@ def finish(given: Inputs, y: Tensor, h: Tensor, B: Tensor, phase: Tensor) -> tup
         k, v, phase = (_at(value, given.lengths - 1) for value in (B, given.x, phase))
         k = k[:, None]
     k, v = to_heads(k, given.heads)[:, 0].to(given.compute), v.to(given.compute)
-    return y.to(given.x.dtype), ScanState(h, k, v, rotation.wrap(phase))
+    return y.to(given.x.dtype), ScanState(h, k, v, rotation.wrapped(phase))
 
 
 def _at(value: Tensor, token: Tensor) -> Tensor:

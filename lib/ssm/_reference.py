@@ -50,4 +50,4 @@ def sequential(given: Inputs) -> tuple[Tensor, ScanState]:
     y, h, k = torch.stack(outputs, 1), _frame.turned_state(h, -phase), _frame.turned_state(k, -phase)
     if not ranked:
         y, k, v = y[..., 0], k[..., 0], v[..., 0]
-    return y.to(given.x.dtype), ScanState(h, k, v, rotation.wrap(phase))
+    return y.to(given.x.dtype), ScanState(h, k, v, rotation.wrapped(phase))

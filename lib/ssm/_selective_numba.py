@@ -217,25 +217,31 @@ def step(x, dt, A, B, C, D, h, after, y):
     batch, channels = x.shape
     size = A.shape[1]
     fine = True
-    for j in range(channels):
-        rates = A[j]
-        wrong = rates[0] - rates[0]
-        for k in range(size):
-            wrong += abs(rates[k]) + rates[k]  # 0 unless the rate is positive or not finite
-        fine = fine and wrong == 0
+    decay = np.empty((channels, size), x.dtype)
+    every = decay.reshape(-1)
     for i in range(batch):
         write, read = B[i], C[i]
         for j in range(channels):
-            before, state, rates = h[i, j], after[i, j], A[j]
-            step_size = dt[i, j]
-            drive = step_size * x[i, j]
+            step_size, rates, exponents = dt[i, j], A[j], decay[j]
+            for k in range(size):
+                exponents[k] = step_size * rates[k]
+        wrong = every[0] - every[0]
+        for m in range(every.size):
+            exponent = every[m]
+            wrong += abs(exponent) + exponent  # 0 unless one is positive or not finite
+            every[m] = _exp(exponent)
+        fine = fine and wrong == 0
+        for j in range(channels):
+            before, state, a = h[i, j], after[i, j], decay[j]
+            drive = dt[i, j] * x[i, j]
             total = drive - drive
             for k in range(size):
-                value = _exp(step_size * rates[k]) * before[k] + drive * write[k]
+                value = a[k] * before[k] + drive * write[k]
                 state[k] = value
                 total += value * read[k]
             if D.size > 0:
                 total += D[j] * x[i, j]
             y[i, j] = total
-            fine = fine and step_size > 0 and np.isfinite(total)
+            # Whatever else is not finite has reached the sum.
+            fine = fine and dt[i, j] > 0 and np.isfinite(total)
     return fine

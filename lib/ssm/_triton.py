@@ -6,10 +6,10 @@ P = 64, N = 128, one group, bfloat16; 3 TB/s, 800 TFLOP/s):
 * Forward: x, y, B, C cross the bus once, 0.29 GB, 0.10 ms; no chunk state ever does (those of a five-kernel chain cost
   0.27 ms). A chunk of 64 tokens is four products of 64 x 64 x (64 to 128), 60 GFLOP in all, 0.08 ms at full rate. The
   256 programs are two for each of 132 multiprocessors, so one's loads hide behind the other's products.
-* Backward: the forward march recomputes the state for dC and the backward march carries its adjoint for dx and dB.
-  Inputs and dy are read twice, gradients written once (dB and dC once per head when heads share a group, to be summed):
-  1.4 GB with the sums, 0.45 ms; 20 products of a chunk against 7, 0.2 ms. Beyond inputs, outputs and one per-head
-  gradient at a time, memory holds one state per 512 tokens.
+* Backward: the forward march recomputes the state for dC and the backward march carries its adjoint for dx and dB: 163
+  GFLOP, 0.2 ms. x and dy are read twice, dx is written once, dB and dC once for every head and read again to be summed
+  over the heads that share them: 1.7 GB, 0.6 ms. Beyond inputs and outputs, memory holds one gradient for every head at
+  a time and one state per 512 tokens.
 * Few heads leave multiprocessors idle: P is then split in blocks, whose scores are computed again.
 
 Per program and chunk (N = 128, P = 64, 64 tokens): the state is 32 KiB of float32 registers (64 for each of 128
@@ -62,8 +62,9 @@ def tiles(
     dtype : torch.dtype
         Type of x, B and C.
     capability : (int, int)
-        Compute capability of the device. From 10.0 on, one pipeline stage: with more, a compiled scan has been seen to
-        give wrong numbers there.
+        Compute capability of the device. Two pipeline stages need the shared memory of 8.0 and 9.0 (others have 64 to
+        100 KiB for a program). From 10.0 on it is one in any case: with more, a compiled scan has been seen to give
+        wrong numbers there.
     cores : int
         Multiprocessors of the device.
 
@@ -72,17 +73,20 @@ def tiles(
     >>> tiles(256, 4096, 128, 64, torch.bfloat16)
     Tiles(Q=64, BN=128, BP=64, every=8, warps=4, stages=2, precision='ieee')
     >>> tiles(8, 4096, 128, 64, torch.float32, capability=(10, 0))
-    Tiles(Q=32, BN=128, BP=16, every=16, warps=4, stages=1, precision='tf32x3')
+    Tiles(Q=16, BN=128, BP=16, every=32, warps=4, stages=1, precision='tf32x3')
     """
     wide = dtype.itemsize > 2
-    Q = min(32 if wide else 64, _power(time))
+    # Products of float32 take three of the matrix unit's own and the registers for their parts.
+    Q = min(16 if wide else 64, _power(time))
     BN = _power(N)
     # A state of 128 x 64 float32 numbers fills half the registers of four warps.
     BP = min(_power(P), max(16, 64 * 128 // BN), 32 if wide else 64)
     while BP > 16 and heads * triton.cdiv(P, BP) < cores:
         BP //= 2
     precision = "tf32x3" if wide and capability >= (8, 0) else "ieee"
-    return Tiles(Q, BN, BP, 512 // Q, 4, 1 if wide or capability >= (10, 0) else 2, precision)
+    tiles_of_a_chunk = dtype.itemsize * Q * (2 * BN + 2 * BP)
+    deep = capability in ((8, 0), (9, 0)) and 2 * tiles_of_a_chunk <= 100 * 1024
+    return Tiles(Q, BN, BP, 512 // Q, 4, 2 if deep else 1, precision)
 
 
 def _power(size: int) -> int:

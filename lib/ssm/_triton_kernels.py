@@ -15,7 +15,8 @@ x, y are (b, T, H, R, P); B, C (b, T, G, R, N); log_decay, later, now (b, T, H) 
 float32. The R inputs and outputs of a token are rows of their own: a chunk is Q rows, Q / R tokens. Gradients that
 several blocks of P, heads or rows add to have a leading dimension for the blocks and one entry per head and row.
 Offsets of batch, head and chunk are int64, only those inside a chunk int32. All loads and stores are masked by token
-and column, exponents before ``exp``.
+and column, exponents before ``exp``. Loops keep nothing for later that can be computed again (``disable_licm``): the
+state already takes a third of the registers.
 """
 
 import triton
@@ -125,7 +126,7 @@ def forward(
     at_x = at_t * R * P
     at_b = (batch * T * G + group) * R * N
     left = T
-    for _ in tl.range(0, chunks):
+    for _ in tl.range(0, chunks, disable_licm=True):
         real = token < left
         x_in = real[:, None] & p_in[None, :]
         b_in = real[:, None] & n_in[None, :]
@@ -205,7 +206,7 @@ def read_gradient(
     at_anchor = (batch * H + head) * (chunks // every) * N * P
     left = T
     until = every
-    for _ in tl.range(0, chunks):
+    for _ in tl.range(0, chunks, disable_licm=True):
         real = token < left
         x_in = real[:, None] & p_in[None, :]
         b_in = real[:, None] & n_in[None, :]
@@ -226,11 +227,10 @@ def read_gradient(
         written = (v * (write * after)[:, None]).to(v.dtype)
         h = h * keep + _dot(tl.trans(k), written, PRECISION)
         until -= 1
-        here = until == 0
-        stored = n + until * BN < N  # no cell unless until is 0
-        tl.store(anchors + at_anchor + in_state, h, mask=stored[:, None] & p_in[None, :])
-        at_anchor += tl.where(here, N * P, 0)
-        until = tl.where(here, every, until)
+        if until == 0:
+            tl.store(anchors + at_anchor + in_state, h, mask=state_in)
+            at_anchor += N * P
+            until = every
         at_t += L * H
         at_part += Q * H
         at_x += Q * H * P
@@ -303,13 +303,13 @@ def write_gradient(
     at_anchor = ((batch * H + head) * (chunks // every) + chunks // every - 1) * N * P
     left = T - (chunks - 1) * L
     until = chunks % every  # the last stored state lies so many chunks before the end
-    for _ in tl.range(0, chunks):
-        here = until == 0
-        stored = n + until * BN < N  # no cell unless until is 0
-        state = tl.load(anchors + at_anchor + in_state, mask=stored[:, None] & p_in[None, :], other=0.0)
-        carried = tl.where(here, tl.sum(tl.sum(state * adjoint, 1), 0), carried)
-        at_anchor -= tl.where(here, N * P, 0)
-        until = tl.where(here, every, until) - 1
+    for _ in tl.range(0, chunks, disable_licm=True):
+        if until == 0:
+            state = tl.load(anchors + at_anchor + in_state, mask=state_in, other=0.0)
+            carried = tl.sum(tl.sum(state * adjoint, 1), 0)
+            at_anchor -= N * P
+            until = every
+        until -= 1
         real = token < left
         x_in = real[:, None] & p_in[None, :]
         b_in = real[:, None] & n_in[None, :]
@@ -322,25 +322,25 @@ def write_gradient(
         own = tl.load(now + at_t + token * H, mask=real, other=0.0)
         across, read, write, keep = _decays(a, token, Q, HAS_RESET, True)
         same = token[:, None] == token[None, :]
-        weights = tl.where(same, own[:, None], across * after[:, None])
         scores = _dot(k, tl.trans(q), PRECISION)
         d_scores = _dot(v, tl.trans(dy), PRECISION)
         product = scores * d_scores
-        scores = (scores * weights).to(dy.dtype)
-        d_scores = (d_scores * weights).to(q.dtype)
         tl.store(d_now + at_part + of_part, tl.sum(tl.where(same, product, 0.0), 1), mask=real)
         product = product * across
         given = tl.sum(product, 1)
         taken = tl.sum(product * after[:, None], 0)
+        weights = tl.where(same, own[:, None], across * after[:, None])
+        scores = (scores * weights).to(dy.dtype)
+        d_scores = (d_scores * weights).to(q.dtype)
         # Inputs and write vectors reach later tokens of the chunk, and all others through the state after it.
         beyond = adjoint.to(k.dtype)
-        dv = _dot(k, beyond, PRECISION) * (write * after)[:, None]
+        dv = _dot(k, beyond, PRECISION) * write[:, None]
+        given += tl.sum(dv * v, 1)
+        tl.store(d_later + at_part + of_part, given, mask=real)
+        dv = dv * after[:, None]
         dv += _dot(scores, dy, PRECISION)
         tl.store(d_x + at_x + of_x[:, None] + p[None, :], dv, mask=x_in)
-        dk = _dot(v, tl.trans(beyond), PRECISION) * write[:, None]
-        given += tl.sum(dk * k, 1)
-        tl.store(d_later + at_part + of_part, given, mask=real)
-        dk = dk * after[:, None]
+        dk = _dot(v, tl.trans(beyond), PRECISION) * (write * after)[:, None]
         dk += _dot(d_scores, q, PRECISION)
         tl.store(d_B + at_part * N + of_part[:, None] * N + n[None, :], dk, mask=b_in)
         # A log decay lies on the way from all earlier to all later tokens.

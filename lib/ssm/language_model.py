@@ -165,9 +165,8 @@ class LanguageModel(nn.Module):
         ValueError
             If tokens are out of range or a shape or type does not fit.
         """
-        self._check_tokens(tokens, 2)
-        _block.check_reset(reset, tokens.shape, tokens.device)
-        _block.check_lengths(lengths, tokens.shape)
+        _block.check_integers("tokens", tokens, "(batch, time)", 2, self.vocabulary)
+        _block.check_marks(tokens, reset, lengths)
         return self._through(
             tokens,
             initial_state,
@@ -193,8 +192,8 @@ class LanguageModel(nn.Module):
         ValueError
             If tokens are out of range or a shape or type does not fit.
         """
-        self._check_tokens(tokens, 1)
-        return self._through(tokens, state, lambda block, u, memory: block.step(u, memory))
+        _block.check_integers("tokens", tokens, "(batch,)", 1, self.vocabulary)
+        return self._next(tokens, state)
 
     @torch.no_grad()
     def generate(
@@ -227,16 +226,19 @@ class LanguageModel(nn.Module):
             If the prompt is empty or out of range, or an option is of the wrong kind.
         """
         checks.integer("length", length, lowest=1)
-        self._check_tokens(prompt, 2, name="prompt")
+        _block.check_integers("prompt", prompt, "(batch, time)", 2, self.vocabulary)
         _check_sampling(temperature, top_k, generator)
         logits, state = self.prefill(prompt)
         tokens = sample_tokens(logits[:, -1], temperature=temperature, top_k=top_k, generator=generator)
         drawn = [tokens]
         for _ in range(length - 1):
-            logits, state = self.step(tokens, state)
+            logits, state = self._next(tokens, state)
             tokens = sample_tokens(logits, temperature=temperature, top_k=top_k, generator=generator)
             drawn.append(tokens)
         return torch.stack(drawn, dim=1)
+
+    def _next(self, tokens: Tensor, state) -> tuple[Tensor, list]:
+        return self._through(tokens, state, lambda block, u, memory: block.step(u, memory))
 
     def _through(self, tokens: Tensor, state, run: Callable) -> tuple[Tensor, list]:
         if state is None:
@@ -252,14 +254,6 @@ class LanguageModel(nn.Module):
             if self.mlps:
                 u = u + self.mlps[layer](self.mlp_norms[layer](u))
         return self.head(self.norm(u)), after
-
-    def _check_tokens(self, tokens, dims: int, name: str = "tokens") -> None:
-        whole = isinstance(tokens, Tensor) and tokens.dtype in (torch.int64, torch.int32)
-        if not whole or tokens.dim() != dims or 0 in tokens.shape:
-            wanted = "(batch, time)" if dims == 2 else "(batch,)"
-            raise ValueError(f"{name} must be an integer tensor of shape {wanted}, got {checks.describe(tokens)}")
-        inside = (tokens >= 0) & (tokens < self.vocabulary)
-        checks.require(inside, f"{name} must lie from 0 to {self.vocabulary - 1}", tokens)
 
 
 def sample_tokens(

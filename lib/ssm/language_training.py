@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib import checks
+from lib.ssm import _block
 from lib.ssm.language_model import LanguageModel, parameter_groups
 
 __all__ = ["bits_per_token", "encode_characters", "help_text", "train_language_model"]
@@ -207,11 +208,7 @@ def _check_model(model) -> None:
 
 
 def _check_tokens(tokens, model: LanguageModel, length: int) -> Tensor:
-    whole = isinstance(tokens, Tensor) and tokens.dtype in (torch.int64, torch.int32)
-    if not whole or tokens.dim() != 1:
-        raise ValueError(f"tokens must be an integer tensor of shape (n,), got {checks.describe(tokens)}")
+    _block.check_integers("tokens", tokens, "(n,)", 1, model.vocabulary)
     if len(tokens) <= length:
         raise ValueError(f"tokens must be more than the length {length} of a window, got {len(tokens)}")
-    inside = (tokens >= 0) & (tokens < model.vocabulary)
-    checks.require(inside, f"tokens must lie from 0 to {model.vocabulary - 1}", tokens)
     return tokens.long()

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from lib import checks
 from lib.ssm import _block, _initial
-from lib.ssm._block import BlockState
+from lib.ssm._block import BlockState, SequenceBlock
 from lib.ssm.selective import selective_scan, selective_step
 
 __all__ = ["Mamba1Block"]
 
 
-class Mamba1Block(nn.Module):
+class Mamba1Block(SequenceBlock):
     """Mamba-1: every channel has a state of its own; write, read and step size depend on the token.
 
     With x the convolved and activated half of the projected input, of ``d_inner = expand * d_model`` channels,
@@ -99,7 +99,8 @@ class Mamba1Block(nn.Module):
         self.in_proj = _initial.linear(d_model, 2 * self.d_inner, generator, dtype)
         self.conv = _block.CausalConvolution(self.d_inner, conv_width, generator, dtype)
         for name, linear_map in given.items():
-            setattr(self, name, linear_map or _initial.linear(self.d_inner, d_state, generator, dtype))
+            free = _initial.linear(self.d_inner, d_state, generator, dtype)
+            setattr(self, name, free if linear_map is None else linear_map)
         self.step_map = nn.Sequential(
             _initial.linear(self.d_inner, dt_rank, generator, dtype),
             _initial.linear(dt_rank, self.d_inner, generator, dtype),
@@ -125,89 +126,28 @@ class Mamba1Block(nn.Module):
         """Matrix of the step map, (d_inner, d_inner), of rank dt_rank at most."""
         return self._matrix(self.step_map)
 
-    def forward(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> Tensor:
-        """Outputs for whole sequences; :meth:`prefill` without the state.
-
-        Parameters
-        ----------
-        u, initial_state, reset, lengths
-            As in :meth:`prefill`.
-
-        Returns
-        -------
-        Tensor, (batch, time, d_model)
-        """
-        return self.prefill(u, initial_state=initial_state, reset=reset, lengths=lengths)[0]
-
-    def prefill(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> tuple[Tensor, BlockState]:
-        """Read whole sequences and return what the block remembers.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, time, d_model)
-            Tokens, of the type of the block's weights.
-        initial_state : BlockState, optional
-            What the block remembers of the tokens before; nothing by default.
-        reset : Tensor of bool, (batch, time), optional
-            True at the first token of each sequence where several are packed into one row.
-        lengths : Tensor of int, (batch,), optional
-            Number of tokens of each sequence where shorter ones are padded at the end. Outputs beyond are without
-            meaning; the state is that after the last token that counts.
-
-        Returns
-        -------
-        y : Tensor, (batch, time, d_model)
-        state : BlockState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_sequence(u, self.in_proj.weight, reset, lengths)
+    def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, BlockState]:
         window, h = _block.parts(initial_state)
         x, z = self.in_proj(u).chunk(2, dim=-1)
-        x, window = self._convolved(x, window, reset, lengths)
+        x, window = self.conv(x, window, reset, lengths)
+        x = functional.silu(x) if self.conv.width else x
         dt, B, C = self._selected(x)
         if lengths is not None:
             # A token of no length that writes nothing leaves the state as it is, to the last bit.
-            over = _block.padding(lengths.to(u.device), u.shape[1])[..., None]
+            over = _block.padding(lengths, u.shape[1])[..., None]
             dt = dt.masked_fill(over, _block.SHORTEST)
             x = x.masked_fill(over, 0)
         y, h = selective_scan(x, dt, self._rates(), B, C, _block.single(self.D), initial_state=h, reset=reset)
         return self.out_proj(y * functional.silu(z)), BlockState(window, h)
 
-    def step(self, u: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
-        """Read one token; time and memory do not grow with what was read before.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, d_model)
-        state : BlockState, optional
-            As returned by :meth:`prefill` or the last call; nothing read before by default.
-
-        Returns
-        -------
-        y : Tensor, (batch, d_model)
-        state : BlockState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_token(u, self.in_proj.weight)
+    def _read_one(self, u: Tensor, state) -> tuple[Tensor, BlockState]:
         window, h = _block.parts(state)
         x, z = self.in_proj(u).chunk(2, dim=-1)
-        x, window = self._convolved(x[:, None], window)
-        dt, B, C = (part[:, 0] for part in self._selected(x))
-        x = x[:, 0]
+        x, window = self.conv.step(x, window)
+        x = functional.silu(x) if self.conv.width else x
+        dt, B, C = self._selected(x)
         y, h = selective_step(x, dt, self._rates(), B, C, _block.single(self.D), state=h)
         return self.out_proj(y * functional.silu(z)), BlockState(window, h)
-
-    def _convolved(self, x: Tensor, window, reset=None, lengths=None) -> tuple[Tensor, Tensor]:
-        x, window = self.conv(x, window, reset, lengths)
-        return (functional.silu(x) if self.conv.width else x), window
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)

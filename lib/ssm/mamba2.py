@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from lib import checks
 from lib.ssm import _block, _initial
-from lib.ssm._block import BlockState
+from lib.ssm._block import BlockState, SequenceBlock
 from lib.ssm.scan import BACKENDS, scan, scan_step
 
 __all__ = ["Mamba2Block"]
 
 
-class Mamba2Block(nn.Module):
+class Mamba2Block(SequenceBlock):
     """Mamba-2: a scalar decay per head and token; write and read vectors shared by the heads.
 
     One projection gives, in order, z, x, B, C and dt; x, B and C pass through the convolution. With
@@ -112,46 +112,7 @@ class Mamba2Block(nn.Module):
         self.norm = _block.RMSNorm(self.d_inner, eps=1e-5, **factory) if norm else nn.Identity()
         self.out_proj = _initial.linear(self.d_inner, d_model, generator, dtype)
 
-    def forward(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> Tensor:
-        """Outputs for whole sequences; :meth:`prefill` without the state.
-
-        Parameters
-        ----------
-        u, initial_state, reset, lengths
-            As in :meth:`prefill`.
-
-        Returns
-        -------
-        Tensor, (batch, time, d_model)
-        """
-        return self.prefill(u, initial_state=initial_state, reset=reset, lengths=lengths)[0]
-
-    def prefill(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> tuple[Tensor, BlockState]:
-        """Read whole sequences and return what the block remembers.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, time, d_model)
-            Tokens, of the type of the block's weights.
-        initial_state : BlockState, optional
-            What the block remembers of the tokens before; nothing by default.
-        reset : Tensor of bool, (batch, time), optional
-            True at the first token of each sequence where several are packed into one row.
-        lengths : Tensor of int, (batch,), optional
-            Number of tokens of each sequence where shorter ones are padded at the end. Outputs beyond are without
-            meaning; the state is that after the last token that counts.
-
-        Returns
-        -------
-        y : Tensor, (batch, time, d_model)
-        state : BlockState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_sequence(u, self.in_proj.weight, reset, lengths)
+    def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, BlockState]:
         window, memory = _block.parts(initial_state)
         z, inputs, window = self._projected(u, window, reset, lengths)
         y, memory = scan(
@@ -165,26 +126,7 @@ class Mamba2Block(nn.Module):
         )
         return self._output(y, inputs[0], z), BlockState(window, memory)
 
-    def step(self, u: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
-        """Read one token; time and memory do not grow with what was read before.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, d_model)
-        state : BlockState, optional
-            As returned by :meth:`prefill` or the last call; nothing read before by default.
-
-        Returns
-        -------
-        y : Tensor, (batch, d_model)
-        state : BlockState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_token(u, self.in_proj.weight)
+    def _read_one(self, u: Tensor, state) -> tuple[Tensor, BlockState]:
         window, memory = _block.parts(state)
         z, inputs, window = self._projected(u[:, None], window)
         x, dt, A, B, C = (part[:, 0] for part in inputs)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from lib import checks
 from lib.ssm import _block, _initial
+from lib.ssm._block import SequenceBlock
 from lib.ssm.mimo import mimo_scan_chunked, mimo_step
 from lib.ssm.scan import BACKENDS, scan, scan_step
 from lib.ssm.state import ScanState
@@ -56,7 +57,7 @@ class Projection(NamedTuple):
     theta: Tensor | None
 
 
-class Mamba3Block(nn.Module):
+class Mamba3Block(SequenceBlock):
     """Mamba-3: a scalar decay per head and token, inputs of two neighbouring tokens, and a state that turns.
 
     One projection of width 2 d_inner + 2 N R + 3 H + M gives, in order, z, x, B, C and the raw dt, A, lambda and
@@ -96,7 +97,7 @@ class Mamba3Block(nn.Module):
     chunk_length : int
         Tokens that the scan takes at once; divided by R for several inputs.
     backend : str
-        As in :func:`lib.ssm.scan.scan`; for R = 1 only.
+        As in :func:`lib.ssm.scan.scan`.
     generator : torch.Generator, optional
         Source of the initial weights; seed 0 by default. The block lives on its device.
     dtype : torch.dtype
@@ -151,6 +152,7 @@ class Mamba3Block(nn.Module):
         self.d_model, self.d_state, self.head_dim, self.d_inner = d_model, d_state, head_dim, expand * d_model
         self.heads = _initial.count_heads(self.d_inner, head_dim)
         self.mimo_rank, self.chunk_length, self.backend = mimo_rank, chunk_length, backend
+        self.rope_base = rope_base
         self.trapezoidal = checks.flag("trapezoidal", trapezoidal)
         self.rotated = _rotated_pairs(d_state, rotate_fraction) if checks.flag("rotary", rotary) else 0
         if rope_base is not None:
@@ -174,81 +176,23 @@ class Mamba3Block(nn.Module):
             ones = torch.ones(self.heads, head_dim, mimo_rank, **factory)
             self.x_weight, self.z_weight = nn.Parameter(ones / mimo_rank), nn.Parameter(ones.clone())
             self.out_weight = nn.Parameter(ones / mimo_rank)
-        angle = None
-        if rope_base is not None:
-            angle = rope_base ** (-torch.arange(self.rotated, **factory) / self.rotated)
-        self.register_buffer("rope_angle", angle)
         self.out_proj = _initial.linear(self.d_inner, d_model, generator, dtype)
 
-    def forward(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> Tensor:
-        """Outputs for whole sequences; :meth:`prefill` without the state.
-
-        Parameters
-        ----------
-        u, initial_state, reset, lengths
-            As in :meth:`prefill`.
-
-        Returns
-        -------
-        Tensor, (batch, time, d_model)
-        """
-        return self.prefill(u, initial_state=initial_state, reset=reset, lengths=lengths)[0]
-
-    def prefill(self, u: Tensor, *, initial_state=None, reset=None, lengths=None) -> tuple[Tensor, ScanState]:
-        """Read whole sequences and return what the block remembers.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, time, d_model)
-            Tokens, of the type of the block's weights.
-        initial_state : ScanState, optional
-            What the block remembers of the tokens before; nothing by default.
-        reset : Tensor of bool, (batch, time), optional
-            True at the first token of each sequence where several are packed into one row.
-        lengths : Tensor of int, (batch,), optional
-            Number of tokens of each sequence where shorter ones are padded at the end. Outputs beyond are without
-            meaning; the state is that after the last token that counts.
-
-        Returns
-        -------
-        y : Tensor, (batch, time, d_model)
-        state : ScanState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_sequence(u, self.in_proj.weight, reset, lengths)
+    def _read(self, u: Tensor, initial_state, reset, lengths) -> tuple[Tensor, ScanState]:
         z, *inputs = self.project(u)
-        options = {"initial_state": initial_state, "reset": reset, "lengths": lengths, "validate": False}
-        if self.mimo_rank == 1:
-            y, state = scan(*inputs, **options, chunk_length=self.chunk_length, backend=self.backend)
-        else:
-            chunk_length = max(self.chunk_length // self.mimo_rank, 1)
-            y, state = mimo_scan_chunked(*inputs, **options, chunk_length=chunk_length)
+        run = scan if self.mimo_rank == 1 else mimo_scan_chunked
+        y, state = run(
+            *inputs,
+            initial_state=initial_state,
+            reset=reset,
+            lengths=lengths,
+            chunk_length=max(self.chunk_length // self.mimo_rank, 1),
+            backend=self.backend,
+            validate=False,
+        )
         return self._output(y, inputs[0], z), state
 
-    def step(self, u: Tensor, state: ScanState | None = None) -> tuple[Tensor, ScanState]:
-        """Read one token; time and memory do not grow with what was read before.
-
-        Parameters
-        ----------
-        u : Tensor, (batch, d_model)
-        state : ScanState, optional
-            As returned by :meth:`prefill` or the last call; nothing read before by default.
-
-        Returns
-        -------
-        y : Tensor, (batch, d_model)
-        state : ScanState
-
-        Raises
-        ------
-        ValueError
-            If a shape or type does not fit.
-        """
-        _block.check_token(u, self.in_proj.weight)
+    def _read_one(self, u: Tensor, state) -> tuple[Tensor, ScanState]:
         z, *inputs = (None if part is None else part[:, 0] for part in self.project(u[:, None]))
         step = scan_step if self.mimo_rank == 1 else mimo_step
         y, state = step(*inputs, state, validate=False)
@@ -270,7 +214,7 @@ class Mamba3Block(nn.Module):
         ValueError
             If the shape or type does not fit.
         """
-        _block.check_sequence(u, self.in_proj.weight, None, None)
+        _block.check_input(u, "batch, time", 3, self.in_proj.weight)
         z, x, B, C, dt, A, trap, angle = self.in_proj(u).split(self.sizes, dim=-1)
         z, x = (part.unflatten(-1, (self.heads, self.head_dim)) for part in (z, x))
         if self.mimo_rank > 1:
@@ -295,8 +239,9 @@ class Mamba3Block(nn.Module):
 
     def _rates(self, dt: Tensor, angle: Tensor) -> Tensor | None:
         """Angular rates, of which the scan makes angles by multiplying with the step lengths."""
-        if self.rope_angle is not None:
-            return _block.single(self.rope_angle) / dt[..., None]
+        if self.rope_base is not None:
+            pair = torch.arange(self.rotated, dtype=dt.dtype, device=dt.device)
+            return self.rope_base ** (-pair / self.rotated) / dt[..., None]
         return math.pi * torch.tanh(angle)[:, :, None] if self.rotated else None
 
     def _output(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:

@@ -161,7 +161,8 @@ def _steps(dt, A, lam) -> tuple[Tensor, Tensor, Tensor]:
     checks.shape("dt", dt, None)
     for name, value in dict(A=A, lam=lam).items():
         if value.dim() and value.shape[-1] != dt.shape[-1]:
-            raise ValueError(f"{name} must have shape (..., {dt.shape[-1]}) or (), got {tuple(value.shape)}")
+            allowed = f"the length {dt.shape[-1]} of dt or be one number"
+            raise ValueError(f"{name} must have {allowed}, got shape {tuple(value.shape)}")
     checks.batch(dt=dt.shape, A=A.shape, lam=lam.shape)
     checks.require(dt > 0, "dt must be positive", dt)
     checks.require(A <= 0, "A must be at most 0", A)

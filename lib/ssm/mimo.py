@@ -16,8 +16,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from lib import checks
-from lib.ssm import _chunks_autograd, rotation
-from lib.ssm._frame import finish, in_turning_frame, to_heads, with_time
+from lib.ssm import backends, rotation
+from lib.ssm._frame import finish, in_turning_frame, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.state import ScanState, read
 
@@ -29,7 +29,7 @@ def mimo_scan_sequential(
 ) -> tuple[Tensor, ScanState]:
     """Token by token: the source of truth.
 
-    Parameters, results and errors are those of :func:`mimo_scan_chunked`, without chunks.
+    Parameters, results and errors are those of :func:`mimo_scan_chunked`, without chunks and backends.
 
     Examples
     --------
@@ -57,6 +57,7 @@ def mimo_scan_chunked(
     reset: Tensor | None = None,
     lengths: Tensor | None = None,
     chunk_length: int | None = None,
+    backend: str = "auto",
     validate: bool = True,
 ) -> tuple[Tensor, ScanState]:
     """In chunks, as one matrix between all ranks of all tokens of a chunk.
@@ -65,7 +66,7 @@ def mimo_scan_chunked(
     ----------
     x : Tensor, (b, T, H, P, R)
         Inputs.
-    dt, A, lam, theta, reset, lengths, validate
+    dt, A, lam, theta, reset, lengths, backend, validate
         As in :func:`lib.ssm.scan.scan`.
     B, C : Tensor, (b, T, G, N, R)
         Write and read matrices of G groups of heads.
@@ -89,6 +90,7 @@ def mimo_scan_chunked(
     Notes
     -----
     The gradient is written out and can be taken once; for higher derivatives use :func:`mimo_scan_sequential`.
+    It looks at y again: add to y with ``y + ...``, not in place (torch says so otherwise).
 
     Examples
     --------
@@ -101,10 +103,12 @@ def mimo_scan_chunked(
     """
     if chunk_length is not None:
         checks.integer("chunk_length", chunk_length, lowest=1)
+    checks.choice("backend", backend, backends.BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate, ranks=True)
-    log_decay, later, now, B, C, h, phase = in_turning_frame(given)
+    log_decay, later, now, B, C, h, phase = in_turning_frame(given, fused=True)
     length = max(1, 64 // x.shape[-1]) if chunk_length is None else chunk_length
-    y, h = _chunks_autograd.chunk_scan(given.x.mT, log_decay, later, now, B.mT, C.mT, h, length)
+    how = dict(backend=backend, resets=reset is not None)
+    y, h = backends.chunk_scan(given.x.mT, log_decay, later, now, B.mT, C.mT, h, length, **how)
     return finish(given, y.mT, h, B, phase)
 
 
@@ -144,8 +148,8 @@ def mimo_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True
     >>> mimo_step(x, one, -one, x, x, state=state)[0]
     tensor([[[[4.1036, 4.1036, 4.1036]]]])
     """
-    given = read(*(with_time(value) for value in (x, dt, A, B, C, lam, theta)), state, validate=validate, ranks=True)
+    given = read(x, dt, A, B, C, lam, theta, state, validate=validate, ranks=True, step=True)
     log_decay, _, now, B, C, h, phase = in_turning_frame(given)
     x, B, C = (value[:, 0].to(given.compute) for value in (given.x, to_heads(B, given.heads), to_heads(C, given.heads)))
     h = log_decay.exp()[:, 0, :, None, None] * h + (now[:, 0, :, None, None] * B) @ x.mT
-    return (h.mT @ C).to(given.x.dtype), ScanState(h, B, x, rotation.wrap(phase[:, 0]))
+    return (h.mT @ C).to(given.x.dtype), ScanState(h, B, x, rotation.wrapped(phase[:, 0]))

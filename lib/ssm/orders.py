@@ -72,6 +72,7 @@ def integrate(
         if value.dim():
             raise ValueError(f"{name} must be one number, got {checks.describe(value)}")
     checks.require(until > 0, "until must be positive", until)
+    checks.require((lam >= 0) & (lam <= 1), "lam must be from 0 to 1", lam)
     dt = until / steps
     times = dt * torch.arange(steps + 1, dtype=until.dtype, device=until.device)
     A, u = _at_times("rate", rate, times), _at_times("drive", drive, times)
@@ -109,7 +110,8 @@ def order_of_accuracy(steps: Sequence[int], errors) -> Tensor:
     steps, errors = checks.tensors(steps=steps, errors=errors)
     if steps.dim() != 1 or steps.shape[0] < 2:
         raise ValueError(f"steps must be a list of at least two numbers, got {checks.describe(steps)}")
-    checks.shape("errors", errors, steps.shape[0])
+    if errors.dim() == 0 or errors.shape[-1] != steps.shape[0]:
+        raise ValueError(f"errors must be as many as steps, {steps.shape[0]}, got shape {tuple(errors.shape)}")
     checks.require(steps > 0, "steps must be positive", steps)
     checks.require(steps.max() > steps.min(), "steps must hold at least two different numbers")
     checks.require(errors > 0, "errors must be positive", errors)

@@ -58,8 +58,9 @@ def turned(v: Tensor, angle: Tensor) -> Tensor:
     cosine, sine = angle.cos(), angle.sin()
     if rotated < pairs:
         cosine, sine = pad(cosine, (0, pairs - rotated), value=1.0), pad(sine, (0, pairs - rotated))
-    first, second = v[..., 0::2], v[..., 1::2]
-    return torch.stack((first * cosine - second * sine, first * sine + second * cosine), -1).flatten(-2)
+    # One product of complex numbers is several times faster than four of real ones, taken apart and put together.
+    cells = torch.view_as_complex(v.unflatten(-1, (pairs, 2)).contiguous())
+    return torch.view_as_real(cells * torch.complex(cosine, sine)).flatten(-2)
 
 
 def phases(dt: Tensor, theta: Tensor, start: Tensor | None = None, reset: Tensor | None = None) -> Tensor:
@@ -94,12 +95,32 @@ def phases(dt: Tensor, theta: Tensor, start: Tensor | None = None, reset: Tensor
     >>> phases(torch.full((1, 3, 1), 0.5), torch.ones(1, 3, 1, 1)).flatten().tolist()
     [0.5, 1.0, 1.5]
     """
-    checks.shape("dt", dt, None, None, None)
-    batch, time, heads = dt.shape[-3:]
+    given = dict(dt=dt, theta=theta) if start is None else dict(dt=dt, theta=theta, start=start)
+    for name, value in given.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise ValueError(f"{name} must be a floating tensor, got {checks.describe(value)}")
+        checks.tensors(**{name: value})
+    if dt.dim() != 3 or 0 in dt.shape:
+        raise ValueError(f"dt must have shape (b, T, H) with nothing empty, got {tuple(dt.shape)}")
+    batch, time, heads = dt.shape
     if theta.dim() != 4 or theta.shape[:2] != (batch, time) or theta.shape[2] not in (1, heads):
-        raise ValueError(
-            f"theta must have shape ({batch}, {time}, {heads}, M) or ({batch}, {time}, 1, M), got {tuple(theta.shape)}"
-        )
+        allowed = f"({batch}, {time}, {heads}, M) or ({batch}, {time}, 1, M)"
+        raise ValueError(f"theta must have shape {allowed}, got {tuple(theta.shape)}")
+    wanted = (batch, heads, theta.shape[-1])
+    if start is not None and start.shape != wanted:
+        raise ValueError(f"start must have shape {wanted} or be None, got {tuple(start.shape)}")
+    if reset is not None:
+        fits = isinstance(reset, Tensor) and reset.dtype == torch.bool and reset.shape == (batch, time)
+        if not fits:
+            allowed = f"a boolean tensor of shape {(batch, time)}"
+            raise ValueError(f"reset must be {allowed} or None, got {checks.describe(reset)}")
+    if len({value.device for value in (dt, theta, start, reset) if value is not None}) > 1:
+        raise ValueError(f"dt, theta, start and reset must be on one device, but theta is on {theta.device}")
+    return summed(dt, theta, start, reset)
+
+
+def summed(dt: Tensor, theta: Tensor, start: Tensor | None, reset: Tensor | None) -> Tensor:
+    """:func:`phases` without its checks."""
     kind = precise(dt.device)
     total = torch.cumsum(dt[..., None].to(kind) * theta.to(kind), dim=1)
     if start is not None:
@@ -107,8 +128,9 @@ def phases(dt: Tensor, theta: Tensor, start: Tensor | None = None, reset: Tensor
     if reset is None:
         return total
     # What had been reached just before the last reset at or before each token is subtracted again.
-    before = pad(total[:, :-1], (0, 0, 0, 0, 1, 0)) if start is None else torch.cat([start[:, None], total[:, :-1]], 1)
-    token = torch.arange(time, device=dt.device)
+    start = torch.zeros_like(total[:, :1]) if start is None else start[:, None].to(kind)
+    before = torch.cat([start, total[:, :-1]], 1)
+    token = torch.arange(dt.shape[1], device=dt.device)
     last = torch.where(reset, token, -1).cummax(dim=1).values[..., None, None]
     reached = before.gather(1, last.clamp(min=0).expand_as(total))
     return total - torch.where(last >= 0, reached, torch.zeros_like(reached))
@@ -119,15 +141,35 @@ def precise(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def wrap(phase: Tensor) -> Tensor:
+def wrap(phase) -> Tensor:
     """Angle between -pi and pi that points the same way.
+
+    Parameters
+    ----------
+    phase : array_like, (...)
+        In radians.
+
+    Returns
+    -------
+    Tensor, (...)
+
+    Raises
+    ------
+    ValueError
+        If phase is not made of real numbers.
 
     Examples
     --------
     >>> wrap(torch.tensor([0.5, 2 * torch.pi + 0.5, -torch.pi / 2])).round(decimals=4)
     tensor([ 0.5000,  0.5000, -1.5708])
     """
-    return phase - 2 * math.pi * torch.round(phase / (2 * math.pi))
+    [phase] = checks.tensors(phase=phase)
+    return wrapped(phase)
+
+
+def wrapped(phase: Tensor) -> Tensor:
+    """:func:`wrap` without its checks."""
+    return phase - 2 * math.pi * torch.round(phase * (0.5 / math.pi))
 
 
 def check_pairs(name: str, N: int, angle_name: str, angle: Tensor) -> None:

@@ -83,7 +83,7 @@ def s4d_kernel(A: Tensor, B: Tensor, C: Tensor, dt, L: int) -> Tensor:
         if value.dtype != A.dtype or value.device != A.device or value.shape[-1] != A.shape[-1]:
             raise ValueError(f"{name} must match A, {checks.describe(A)}, got {checks.describe(value)}")
         checks.require(value.isfinite(), f"{name} must be finite, but holds NaN or infinity")
-    [dt] = checks.tensors(dt=dt if isinstance(dt, Tensor) else torch.as_tensor(dt, dtype=A.real.dtype, device=A.device))
+    _, dt = checks.tensors(A=A.real, dt=dt)
     checks.batch(A=A.shape[:-1], B=B.shape[:-1], C=C.shape[:-1], dt=dt.shape)
     step = discretize(A, dt[..., None], "zero_order_hold")
     powers = torch.exp((dt[..., None] * A)[..., None] * torch.arange(L, dtype=dt.dtype, device=A.device))
@@ -116,7 +116,8 @@ def causal_fft_conv(u, K) -> Tensor:
     """
     u, K = checks.tensors(u=u, K=K)
     checks.shape("u", u, None)
-    checks.shape("K", K, u.shape[-1])
+    if K.dim() == 0 or K.shape[-1] != u.shape[-1]:
+        raise ValueError(f"K must be as long as u, {u.shape[-1]}, got shape {tuple(K.shape)}")
     checks.batch(u=u.shape[:-1], K=K.shape[:-1])
     # Twice the length: what runs over the end must not come back at the start.
     length = u.shape[-1]

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from lib import checks
 from lib.live import tracing
-from lib.ssm import _chunks, _chunks_autograd, masks, rotation
-from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads, with_time
+from lib.ssm import _chunks, backends, masks, rotation
+from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads
 from lib.ssm._reference import sequential
+from lib.ssm.backends import BACKENDS
 from lib.ssm.masks import segment_sum
 from lib.ssm.state import ScanState, read
 
@@ -35,8 +36,6 @@ __all__ = [
     "scan_step",
     "segment_sum",
 ]
-
-BACKENDS = ("auto", "torch", "compile", "triton")
 
 
 def scan(
@@ -98,6 +97,11 @@ def scan(
         If shapes, types or devices do not fit, N is odd under rotation, M exceeds N / 2, a dt is not positive, an A is
         positive, a lam lies outside [0, 1], chunk_length is below 1, or the backend is unknown.
 
+    Notes
+    -----
+    The gradient is written out and can be taken once; for higher derivatives use :func:`scan_chunked`.
+    It looks at y again: add to y with ``y + ...``, not in place (torch says so otherwise).
+
     Examples
     --------
     >>> one = torch.ones(1, 2, 1, 1)
@@ -108,10 +112,13 @@ def scan(
     checks.integer("chunk_length", chunk_length, lowest=1)
     checks.choice("backend", backend, BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate)
-    log_decay, later, now, B, C, h, phase = in_turning_frame(given)
-    # A figure that is being recorded, and one who differentiates twice, need plain operations: :func:`scan_chunked`.
-    core = _chunks.chunk_scan if tracing.active() else _chunks_autograd.chunk_scan
-    y, h = core(given.x, log_decay, later, now, B, C, h, chunk_length)
+    plain = tracing.active()
+    log_decay, later, now, B, C, h, phase = in_turning_frame(given, fused=not plain)
+    if plain:  # a figure that is being recorded needs plain operations
+        y, h = _chunks.chunk_scan(given.x, log_decay, later, now, B, C, h, chunk_length)
+    else:
+        how = dict(backend=backend, resets=reset is not None)
+        y, h = backends.chunk_scan(given.x, log_decay, later, now, B, C, h, chunk_length, **how)
     return finish(given, y, h, B, phase)
 
 
@@ -146,8 +153,8 @@ def scan_matrix(x, dt, A, B, C, lam=None, theta=None, *, validate=True) -> Tenso
     """
     given = read(x, dt, A, B, C, lam, theta, validate=validate)
     x, dt, A, B, C, lam, theta = per_head(given)
-    phase = rotation.phases(dt, theta)
-    angle = -rotation.wrap(phase).to(x.dtype)
+    phase = rotation.summed(dt, theta, None, None)
+    angle = -rotation.wrapped(phase).to(x.dtype)
     scores = torch.einsum("bthn,bshn->bhts", rotation.turned(C, angle), rotation.turned(B, angle))
     dt, A, lam = (value.transpose(1, 2) for value in (dt, A, lam))
     L = masks.decay_mask(dt, A) @ masks.input_mask(dt, A, lam)
@@ -223,10 +230,10 @@ def scan_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True
     >>> scan_step(one, one[..., 0], -one[..., 0], one, one, state=state)[0]
     tensor([[[1.3679]]])
     """
-    given = read(*(with_time(v) for v in (x, dt, A, B, C, lam, theta)), state, validate=validate)
+    given = read(x, dt, A, B, C, lam, theta, state, validate=validate, step=True)
     log_decay, _, now, B, C, h, phase = in_turning_frame(given)
     x, B, C = (value[:, 0].to(given.compute) for value in (given.x, to_heads(B, given.heads), to_heads(C, given.heads)))
     h = log_decay.exp()[:, 0, :, None, None] * h
     h = torch.addcmul(h, (now[:, 0, :, None] * B)[..., None], x[..., None, :])
     y = (C[..., None, :] @ h)[..., 0, :]
-    return y.to(given.x.dtype), ScanState(h, B, x, rotation.wrap(phase[:, 0]))
+    return y.to(given.x.dtype), ScanState(h, B, x, rotation.wrapped(phase[:, 0]))

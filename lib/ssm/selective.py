@@ -4,9 +4,9 @@ Every channel c of the input has a state of N numbers of its own,
 
     h_t[c, n] = exp(dt_t[c] A[c, n]) h_{t-1}[c, n] + dt_t[c] B_t[n] x_t[c],   y_t[c] = <C_t, h_t[c]> + D[c] x_t[c].
 
-With A constant over n this is Mamba-2 with heads of width 1 (:mod:`lib.ssm.scan`). Four ways give the same numbers: a
-loop over time, doubling passes over pairs (decay, write), chunks whose states the backward computes anew, and compiled
-loops where numba is installed.
+With A constant over n this is Mamba-2 with heads of width 1 (:mod:`lib.ssm.scan`). Several ways give the same
+numbers: a loop over time, doubling passes over pairs (decay, write), chunks whose states the backward computes anew,
+compiled loops where numba is installed, and kernels on a GPU.
 
 Types: all inputs share float64 or float32. Half precision (bfloat16, float16) may stand for any of them beside
 float32; it is widened to float32, which is exact, the state is kept in float32, and y has the type of x.
@@ -18,7 +18,7 @@ algorithm 2; the discretization is the exponential Euler rule of their code.
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -30,7 +30,8 @@ from lib.ssm import _selective_autograd
 
 __all__ = ["selective_scan", "selective_step"]
 
-METHODS = ("auto", "sequential", "parallel", "chunked", "numba")
+METHODS = ("auto", "sequential", "parallel", "chunked", "numba", "triton")
+MOST_CELLS = 256  # of a state that Triton keeps on the chip
 HALVES = (torch.bfloat16, torch.float16)
 
 
@@ -55,10 +56,11 @@ def selective_scan(
         State before the first token; zero by default.
     reset : Tensor of bool, (batch, time), optional
         True at the first token of each sequence where several are packed into one row: the state is dropped there.
-    method : {"auto", "sequential", "parallel", "chunked", "numba"}
+    method : {"auto", "sequential", "parallel", "chunked", "numba", "triton"}
         ``"sequential"`` is the loop over time, the reference. ``"parallel"`` takes log2(time) passes over tensors of
-        all states. ``"chunked"`` is plain torch with little memory, ``"numba"`` the compiled loops for a CPU; these two
-        can be differentiated once. ``"auto"`` takes numba on a CPU that has it, else chunks.
+        all states. ``"chunked"`` is plain torch with little memory, ``"numba"`` the compiled loops for a CPU,
+        ``"triton"`` kernels for a GPU that compute in float32; these three can be differentiated once. ``"auto"`` takes
+        numba on a CPU that has it, kernels on a GPU where they agree with plain torch, else chunks.
 
     Returns
     -------
@@ -180,24 +182,72 @@ def _kernels():
     return _selective_numba
 
 
-def _chosen(method: str, *tensors: Tensor):
+def _chosen(method: str, x: Tensor, *others: Tensor):
     """The function that runs the scan."""
+    device, size = x.device, others[1].shape[1]
     if method == "auto":
         # What is recorded, or differentiated forwards, has to be made of torch's own operations.
-        if tracing.active() or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+        if tracing.active() or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in (x, *others)):
             method = "parallel"
+        elif device.type == "cpu":
+            method = "numba" if _kernels() is not None else "chunked"
         else:
-            method = "numba" if tensors[0].device.type == "cpu" and _kernels() is not None else "chunked"
-    if method == "numba" and tensors[0].device.type != "cpu":
-        raise ValueError(f"method must not be 'numba' for tensors on {tensors[0].device}, got 'numba'")
-    if method == "numba" and _kernels() is None:
-        raise ValueError("method must not be 'numba' where numba is not installed, got 'numba'")
-    return {
-        "sequential": _sequential,
-        "parallel": _parallel,
-        "chunked": _selective_autograd.ChunkedScan.apply,
-        "numba": _selective_autograd.CompiledScan.apply,
-    }[method]
+            graphics = device.type == "cuda" and x.dtype == torch.float32 and size <= MOST_CELLS
+            method = "triton" if graphics and _triton(device, size) is not None else "chunked"
+    if method == "numba":
+        if device.type != "cpu":
+            raise ValueError(f"method must not be 'numba' for tensors on {device}, got 'numba'")
+        if _kernels() is None:
+            raise ValueError("method must not be 'numba' where numba is not installed, got 'numba'")
+        return _selective_autograd.CompiledScan.apply
+    if method == "triton":
+        if device.type != "cuda" or x.dtype != torch.float32 or size > MOST_CELLS:
+            allowed = f"float32 tensors on a GPU with a state of at most {MOST_CELLS}"
+            raise ValueError(f"method may be 'triton' for {allowed}, got {x.dtype} on {device} and a state of {size}")
+        return _triton(device, size) or _selective_autograd.ChunkedScan.apply
+    return {"sequential": _sequential, "parallel": _parallel, "chunked": _selective_autograd.ChunkedScan.apply}[method]
+
+
+@cache
+def _triton(device: torch.device, size: int):
+    """The Triton kernels if they agree with plain torch on a device, or None and one warning."""
+    try:
+        from lib.ssm._selective_triton import selective_scan_triton
+
+        problem = _disagreement(selective_scan_triton, device, size)
+    except Exception as failure:  # compilers raise whatever they like
+        problem = f"{type(failure).__name__}: {failure}".splitlines()[0]
+    if problem is None:
+        return selective_scan_triton
+    warnings.warn(
+        f"Triton kernels cannot be trusted on {device} ({problem}): selective scans run in plain torch",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    return None
+
+
+def _disagreement(scan, device: torch.device, size: int) -> str | None:
+    """What is wrong with outputs or gradients of a scan in float32, beside plain torch in float64; None if nothing."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 70, 5), (2, 70, 5), (5, size), (2, 70, size), (2, 70, size), (2, 5, size))
+    drawn = [torch.randn(shape, generator=generator) for shape in shapes]
+    drawn[1], drawn[2] = drawn[1].abs() + 0.01, -drawn[2].abs()
+    reset = (torch.arange(70) % 30 == 9).expand(2, 70).to(device)
+
+    def with_gradients(way, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        leaves = [value.to(device, dtype).requires_grad_() for value in drawn]
+        outputs = way(*leaves, reset)
+        return (*outputs, *torch.autograd.grad(outputs, leaves, [torch.ones_like(value) for value in outputs]))
+
+    with torch.inference_mode(False), torch.enable_grad():
+        found = with_gradients(scan, torch.float32)
+        expected = with_gradients(_selective_autograd.ChunkedScan.apply, torch.float64)
+    for name, value, wanted in zip(("y", "state", "dx", "ddt", "dA", "dB", "dC", "dstate"), found, expected):
+        error = ((value.double() - wanted).norm() / wanted.norm()).item()
+        if not error < 1e-4:  # also where it is no number
+            return f"{name} is off by {error:.1e} of its size"
+    return None
 
 
 def _compiled_step(x, dt, A, B, C, D, h) -> tuple[Tensor, Tensor] | None:
@@ -210,10 +260,12 @@ def _compiled_step(x, dt, A, B, C, D, h) -> tuple[Tensor, Tensor] | None:
     fits = fits and (D is None or D.shape == (channels,)) and (h is None or h.shape == (batch, channels, size))
     if not fits or x.dtype not in (torch.float32, torch.float64):
         return None
-    recorded = torch.is_grad_enabled()
+    backwards, forwards, dtype = torch.is_grad_enabled(), not torch.is_inference_mode_enabled(), x.dtype
     for tensor in given:
-        plain = tensor.is_cpu and tensor.dtype == x.dtype and tensor.is_contiguous()
-        if not plain or (recorded and tensor.requires_grad) or forward_ad.unpack_dual(tensor).tangent is not None:
+        plain = tensor.is_cpu and tensor.dtype == dtype and tensor.is_contiguous()
+        if not plain or (backwards and tensor.requires_grad):
+            return None
+        if forwards and forward_ad.unpack_dual(tensor).tangent is not None:
             return None
     kernels = _kernels()
     if kernels is None:
@@ -221,7 +273,8 @@ def _compiled_step(x, dt, A, B, C, D, h) -> tuple[Tensor, Tensor] | None:
     D = x.new_empty(0) if D is None else D
     h = x.new_zeros(batch, channels, size) if h is None else h
     y, after = torch.empty_like(x), torch.empty_like(h)
-    fine = kernels.step(*(tensor.detach().numpy() for tensor in (x, dt, A, B, C, D, h, after, y)))
+    arrays = [(t.detach() if t.requires_grad else t).numpy() for t in (x, dt, A, B, C, D, h, after, y)]
+    fine = kernels.step(*arrays)
     return (y, after) if fine else None
 
 

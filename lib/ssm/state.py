@@ -71,15 +71,28 @@ class Inputs:
 
 
 def read(
-    x, dt, A, B, C, lam=None, theta=None, initial_state=None, reset=None, lengths=None, *, validate=True, ranks=False
+    x,
+    dt,
+    A,
+    B,
+    C,
+    lam=None,
+    theta=None,
+    initial_state=None,
+    reset=None,
+    lengths=None,
+    *,
+    validate=True,
+    ranks=False,
+    step=False,
 ) -> Inputs:
-    """Check the arguments of a scan and bring them to one type.
+    """Check the arguments of a scan, or of one step of it, and bring them to one type.
 
     Shapes and types are always looked at, values only when `validate` is true: on a GPU that waits for the device.
     """
     steps = dict(dt=dt, A=A, lam=lam, theta=theta)
     given = {name: value for name, value in steps.items() if value is not None}
-    for name, value in {"x": x, **given, "B": B, "C": C}.items():
+    for name, value in {"x": x, "dt": dt, "A": A, **given, "B": B, "C": C}.items():
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise ValueError(f"{name} must be a floating tensor, got {checks.describe(value)}")
     _one_type({"x": x, "B": B, "C": C})
@@ -89,22 +102,16 @@ def read(
         raise ValueError(f"x and dt must share one dtype, or x be half precision, but x is {x.dtype}, dt {dt.dtype}")
     if x.device != dt.device:
         raise ValueError(f"x and dt must be on one device, but x is on {x.device}, dt on {dt.device}")
-    _shapes(x, dt, A, B, C, lam, theta, ranks)
-    rank = x.shape[4:]
+    _shapes(x, dt, A, B, C, lam, theta, ranks, step)
+    if step:  # a sequence of one token
+        x, dt, A, B, C, lam, theta = (None if v is None else v[:, None] for v in (x, dt, A, B, C, lam, theta))
+        steps = dict(dt=dt, A=A, lam=lam, theta=theta)
     if initial_state is not None:
         rotated = 0 if theta is None else theta.shape[-1]
-        _state(initial_state, x.shape, B.shape[3], rank, rotated, compute, x.device)
-    _tokens(x, reset, lengths)
+        _state("state" if step else "initial_state", initial_state, x, B.shape[3], rotated, compute)
+    check_marks(x, reset, lengths)
     if checks.flag("validate", validate):
-        for name, value in {"x": x, **given, "B": B, "C": C}.items():
-            checks.tensors(**{name: value})
-        checks.require(dt > 0, "dt must be positive", dt)
-        checks.require(A <= 0, "A must be at most 0", A)
-        if lam is not None:
-            checks.require((lam >= 0) & (lam <= 1), "lam must be from 0 to 1", lam)
-        if lengths is not None:
-            time = x.shape[1]
-            checks.require((lengths >= 1) & (lengths <= time), f"lengths must be from 1 to {time}", lengths)
+        _values({"x": x, **given, "B": B, "C": C}, lengths, x.shape[1])
     converted = {name: None if value is None else value.to(compute) for name, value in steps.items()}
     return Inputs(x=x, B=B, C=C, **converted, state=initial_state, reset=reset, lengths=lengths)
 
@@ -116,45 +123,63 @@ def _one_type(named: dict) -> None:
         raise ValueError(f"{' and '.join(named)} must share one dtype and device, but {found}")
 
 
-def _shapes(x, dt, A, B, C, lam, theta, ranks: bool) -> None:
-    wanted = "(b, T, H, P, R)" if ranks else "(b, T, H, P)"
-    if x.dim() != (5 if ranks else 4) or 0 in x.shape:
-        raise ValueError(f"x must have shape {wanted} with nothing empty, got {tuple(x.shape)}")
-    batch, time, heads = x.shape[:3]
+def _shapes(x, dt, A, B, C, lam, theta, ranks: bool, step: bool) -> None:
+    """Check the shapes of one token, or of sequences with a time as their second dimension."""
+    time = 1 if step else 2  # how many dimensions the batch and the time are
+    wanted = ["b", "H", "P"] if step else ["b", "T", "H", "P"]
+    wanted += ["R"] if ranks else []
+    if x.dim() != len(wanted) or 0 in x.shape:
+        raise ValueError(f"x must have shape ({', '.join(wanted)}) with nothing empty, got {tuple(x.shape)}")
+    heads, rank = x.shape[time], tuple(x.shape[time + 2 :])
     for name, value in dict(dt=dt, A=A, lam=lam).items():
-        if value is not None and value.shape != (batch, time, heads):
-            raise ValueError(f"{name} must have the shape {(batch, time, heads)} of x, got {tuple(value.shape)}")
-    rank = tuple(x.shape[4:])
-    fits = B.dim() == x.dim() and B.shape[:2] == x.shape[:2] and 0 not in B.shape and tuple(B.shape[4:]) == rank
-    if not fits or heads % B.shape[2]:
-        allowed = f"({batch}, {time}, G, N{''.join(f', {size}' for size in rank)}) with G dividing {heads}"
+        if value is not None and value.shape != x.shape[: time + 1]:
+            raise ValueError(f"{name} must have the shape {tuple(x.shape[: time + 1])} of x, got {tuple(value.shape)}")
+    fits = B.dim() == x.dim() and B.shape[:time] == x.shape[:time] and 0 not in B.shape
+    leading = ", ".join(str(size) for size in x.shape[:time])
+    if not fits or tuple(B.shape[time + 2 :]) != rank or heads % B.shape[time]:
+        allowed = f"({leading}, G, N{''.join(f', {size}' for size in rank)}) with G dividing {heads}"
         raise ValueError(f"B must have shape {allowed}, got {tuple(B.shape)}")
     if C.shape != B.shape:
         raise ValueError(f"C must have the shape {tuple(B.shape)} of B, got {tuple(C.shape)}")
     if theta is None:
         return
-    if theta.dim() != 4 or theta.shape[:2] != (batch, time) or theta.shape[2] not in (1, heads):
-        allowed = f"({batch}, {time}, {heads}, M) or ({batch}, {time}, 1, M)"
-        raise ValueError(f"theta must have shape {allowed}, got {tuple(theta.shape)}")
-    rotation.check_pairs("B", B.shape[3], "theta", theta)
+    if theta.dim() != time + 2 or theta.shape[:time] != x.shape[:time] or theta.shape[time] not in (1, heads):
+        raise ValueError(
+            f"theta must have shape ({leading}, {heads}, M) or ({leading}, 1, M), got {tuple(theta.shape)}"
+        )
+    rotation.check_pairs("B", B.shape[time + 1], "theta", theta)
 
 
-def _state(state, shape, N: int, rank, rotated: int, compute, device) -> None:
+def _state(name: str, state, x: Tensor, N: int, rotated: int, compute: torch.dtype) -> None:
     """Check a state that a scan is to go on from."""
     if not isinstance(state, ScanState):
-        raise ValueError(f"initial_state must be a ScanState or None, got {checks.describe(state)}")
-    batch, _, heads, width = shape[:4]
-    wanted = dict(h=(batch, heads, N, width), k=(batch, heads, N, *rank), v=(batch, heads, width, *rank), phase=None)
-    wanted["phase"] = (batch, heads, rotated)
-    for name, sizes in wanted.items():
-        value = getattr(state, name)
+        raise ValueError(f"{name} must be a ScanState or None, got {checks.describe(state)}")
+    batch, _, heads, width, *rank = x.shape
+    wanted = ScanState(
+        (batch, heads, N, width), (batch, heads, N, *rank), (batch, heads, width, *rank), (batch, heads, rotated)
+    )
+    for part, sizes in wanted._asdict().items():
+        value = getattr(state, part)
         if not isinstance(value, torch.Tensor) or tuple(value.shape) != sizes:
-            raise ValueError(f"initial_state.{name} must be a tensor of shape {sizes}, got {checks.describe(value)}")
-        if value.device != device or (name != "phase" and value.dtype != compute):
-            raise ValueError(f"initial_state.{name} must be {compute} on {device}, got {value.dtype} on {value.device}")
+            raise ValueError(f"{name}.{part} must be a tensor of shape {sizes}, got {checks.describe(value)}")
+        kind = rotation.precise(x.device) if part == "phase" else compute
+        if value.device != x.device or value.dtype != kind:
+            raise ValueError(f"{name}.{part} must be {kind} on {x.device}, got {value.dtype} on {value.device}")
 
 
-def _tokens(x: Tensor, reset, lengths) -> None:
+def _values(named: dict, lengths: Tensor | None, time: int) -> None:
+    """Check signs and ranges, and that all is finite."""
+    for name, value in named.items():
+        checks.tensors(**{name: value})
+    checks.require(named["dt"] > 0, "dt must be positive", named["dt"])
+    checks.require(named["A"] <= 0, "A must be at most 0", named["A"])
+    if "lam" in named:
+        checks.require((named["lam"] >= 0) & (named["lam"] <= 1), "lam must be from 0 to 1", named["lam"])
+    if lengths is not None:
+        checks.require((lengths >= 1) & (lengths <= time), f"lengths must be from 1 to {time}", lengths)
+
+
+def check_marks(x: Tensor, reset, lengths) -> None:
     """Check the marks of packed sequences and the lengths of padded ones."""
     if reset is not None:
         good = isinstance(reset, torch.Tensor) and reset.dtype == torch.bool and reset.shape == x.shape[:2]

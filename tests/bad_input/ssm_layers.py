@@ -12,6 +12,7 @@ from lib.ssm.state_tracking import parity_model
 from tests.bad_input.kinds import KINDS, NO_NUMBER, NO_NUMBERS, NOT_FINITE, NOT_WHOLE, Call
 
 MODULES = (
+    "ssm.counters",
     "ssm.language_model",
     "ssm.language_training",
     "ssm.layers",
@@ -145,7 +146,7 @@ CALLS = [
         },
     ),
     Call(
-        "ssm.state_tracking.random_digits",
+        "ssm.counters.random_digits",
         {
             "batch": ("number", 2),
             "length": ("number", 3),
@@ -153,14 +154,14 @@ CALLS = [
             "generator": ("generator", torch.Generator()),
         },
     ),
-    Call("ssm.state_tracking.modular_sums", {"digits": ("digits", BITS), "modulus": ("modulus", 5)}),
-    Call("ssm.state_tracking.counter_state", {"turn": ("row of angles", [0.5]), "decay": ("one rate of decay", 0.0)}),
+    Call("ssm.counters.modular_sums", {"digits": ("digits", BITS), "modulus": ("modulus", 5)}),
+    Call("ssm.counters.counter_state", {"turn": ("row of angles", [0.5]), "decay": ("one rate of decay", 0.0)}),
     Call(
-        "ssm.state_tracking.parity_counter",
+        "ssm.counters.parity_counter",
         {"bits": ("bits", BITS), "angle": ("one angle", math.pi), "decay": ("one rate of decay", 0.0)},
     ),
     Call(
-        "ssm.state_tracking.modular_counter",
+        "ssm.counters.modular_counter",
         {
             "digits": ("digits", BITS),
             "modulus": ("modulus", 5),

@@ -14,6 +14,7 @@ from torch import nn
 
 from lib.ssm import layers
 from lib.ssm.layers import BlockState, Mamba1Block, Mamba2Block, Mamba3Block
+from tests.replays import recorded, replays
 
 D_MODEL = 6
 
@@ -480,14 +481,14 @@ CALLS = {
     "type": (lambda b: b(torch.zeros(1, 3, D_MODEL, dtype=torch.float64)), "u must be of type torch.float32"),
     "integers": (lambda b: b(torch.zeros(1, 3, D_MODEL, dtype=torch.int64)), "u must be of type"),
     "step": (lambda b: b.step(torch.zeros(1, 3, D_MODEL)), r"u must be a tensor of shape \(batch, 6\)"),
-    "reset": (lambda b: b(torch.zeros(1, 3, D_MODEL), reset=torch.ones(1, 3)), "reset must be a bool tensor"),
+    "reset": (lambda b: b(torch.zeros(1, 3, D_MODEL), reset=torch.ones(1, 3)), "reset must be a boolean tensor"),
     "reset shape": (
         lambda b: b(torch.zeros(1, 3, D_MODEL), reset=torch.ones(1, 2, dtype=torch.bool)),
-        r"reset must be a bool tensor of shape \(1, 3\)",
+        r"reset must be a boolean tensor of shape \(1, 3\)",
     ),
     "lengths": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.ones(1)), "lengths must be an integer tensor"),
-    "short": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([0])), "lengths must lie from 1 to.*got 0"),
-    "long": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([4])), "lengths must lie from 1 to.*got 4"),
+    "short": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([0])), "lengths must be from 1 to.*got 0"),
+    "long": (lambda b: b(torch.zeros(1, 3, D_MODEL), lengths=torch.tensor([4])), "lengths must be from 1 to.*got 4"),
     "state": (lambda b: b(torch.zeros(1, 3, D_MODEL), initial_state=3), "initial_state must be"),
     "state of another batch": (
         lambda b: b(torch.zeros(1, 3, D_MODEL), initial_state=b.prefill(torch.zeros(2, 3, D_MODEL))[1]),
@@ -524,3 +525,17 @@ def test_bad_options(make, message):
 
 def test_all_blocks_stand_in_one_place():
     assert {"Mamba1Block", "Mamba2Block", "Mamba3Block"} <= set(layers.__all__)
+
+
+@pytest.mark.parametrize("name", ["mamba1", "mamba2", "mamba3"])
+def test_blocks_run_in_the_page(name):
+    """A trained block may stand behind a control: its forward and its step are recorded and replayed."""
+    block, u = shaken(BLOCKS[name]).requires_grad_(False), tokens(1, 6)
+
+    def figure(size):
+        y, state = block.prefill(size * u)
+        return y, block.step(size * u[:, 0], state)[0]
+
+    program = recorded(figure, {"size": 1.0})
+    for page, ours in replays(program, figure, [{"size": 0.3}, {"size": -2.0}]):
+        np.testing.assert_allclose(np.asarray(page), ours.numpy(), rtol=0, atol=1e-12)

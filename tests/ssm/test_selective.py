@@ -3,6 +3,7 @@
 import builtins
 import math
 import sys
+import types
 
 import pytest
 import torch
@@ -335,9 +336,43 @@ def test_without_numba(monkeypatch):
     torch.testing.assert_close(first, expected[:, 0])
 
 
+def test_kernels_are_looked_at_before_they_are_used(monkeypatch):
+    """A kernel that is right passes, one that is wrong or does not compile is replaced, with one warning."""
+    cpu = torch.device("cpu")
+    kernels = types.ModuleType("lib.ssm._selective_triton")
+    monkeypatch.setitem(sys.modules, "lib.ssm._selective_triton", kernels)
+    right = _selective_autograd.ChunkedScan.apply
+
+    def slightly_wrong(x, dt, A, B, C, h, reset):
+        y, state = right(x, dt, A, B, C, h, reset)
+        return y * (1 + 1e-3 * x.detach()), state
+
+    def broken(*arguments):
+        raise RuntimeError("no such instruction")
+
+    for scan_of_kernels, message in (
+        (right, None),
+        (slightly_wrong, "y is off by"),
+        (broken, "RuntimeError: no such instruction"),
+        (lambda *arguments: tuple(value * math.nan for value in right(*arguments)), "y is off by nan"),
+    ):
+        kernels.selective_scan_triton = scan_of_kernels
+        selective._triton.cache_clear()
+        try:
+            if message is None:
+                assert selective._triton(cpu, 4) is right
+            else:
+                with pytest.warns(RuntimeWarning, match=message):
+                    assert selective._triton(cpu, 4) is None
+                assert selective._triton(cpu, 4) is None  # no second warning: it would be an error here
+        finally:
+            selective._triton.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"method": "triton"}, "method may be 'triton' for float32 tensors on a GPU.*got torch.float32 on cpu"),
         ({"x": torch.ones(2, 4)}, r"x must have shape \(batch, time, channels\).*got \(2, 4\)"),
         ({"x": torch.ones(2, 0, 3)}, r"none of them 0, got \(2, 0, 3\)"),
         ({"dt": torch.ones(2, 75, 2)}, r"dt must have shape \(2, 75, 3\).*got \(2, 75, 2\)"),

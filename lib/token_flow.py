@@ -146,8 +146,9 @@ def follow_tokens(x0, mu, step_weight, decay, steps: int = 120, length=36.0) -> 
         fourth = direction(state + stride * third)
         state = state + stride / 6 * (first + 2 * (second + third) + fourth)
         path.append(state)
-    grown = torch.exp(torch.stack(path, dim=-2))
-    return TokenPath(grown[..., -1] - scale[..., None], grown[..., :-1] * sign[..., None, :])
+    logs = torch.stack(path, dim=-2)
+    times = scale[..., None] * torch.expm1(logs[..., -1] - logs[..., :1, -1])
+    return TokenPath(times, torch.exp(logs[..., :-1]) * sign[..., None, :])
 
 
 def integrate_tokens(x0, mu, step_weight, decay, times) -> Tensor:

@@ -118,7 +118,7 @@ def follow_vectors(x0, output_map, step_map, decay, steps: int = 100, length=20.
         slow = 1 / (1 + _relative_speed(x, rate))
         return rate * slow[..., None, None], slow
 
-    log_time = torch.log(scale)
+    log_time = log_scale = torch.log(scale)
     path, passed = [x], [torch.zeros_like(scale)]
     for _ in range(steps):
         total, total_time = torch.zeros_like(x), torch.zeros_like(log_time)
@@ -128,7 +128,7 @@ def follow_vectors(x0, output_map, step_map, decay, steps: int = 100, length=20.
             total, total_time = total + weight / 6 * change, total_time + weight / 6 * ahead
         x, log_time = x + stride * total, log_time + stride * total_time
         path.append(x)
-        passed.append(torch.exp(log_time) - scale)
+        passed.append(scale * torch.expm1(log_time - log_scale))
     return VectorPath(torch.stack(passed, dim=-1), torch.stack(path, dim=-3))
 
 

@@ -32,7 +32,7 @@ KINDS |= {
     "position": (*BAD, [], -0.1, 1.1, [0.5, 1.1], [[0.5]]),
     "normal": (*BAD, [], 1.0, [1.0], [0.0, 0.0], [0.0, -1.0], [0.0, 1.0, 1.0]),
     "function": (3, None, "exp", [math.exp]),
-    "at least zero": (*BAD, -1.0, [1.0, -1.0]),
+    "damping of a step": (*BAD, -1.0, [1.0, -1.0]),
     "information": (*BAD, [], 1.0, np.ones(3), np.ones((2, 3)), [[1.0, 0.5], [0.0, 1.0]], -np.eye(2), np.ones((2, 2))),
     "parameters": (*BAD, [], 1.0),
     "jacobian": (*BAD, [], 1.0, np.ones(3), np.ones((3, 3))),
@@ -47,7 +47,7 @@ KINDS |= {
     "whole map": ("three", None, [[1], [1, 2]], 1.0, [[1.0]], [[True]], [[1j]], [], np.ones((2, 2))),
     "other map": ("three", None, [[1], [1, 2]], 1.0, [[1.0]], [[True]], [[1j]], [], np.ones((2, 2)), [[1]], [1, 2]),
     "codes": ("57", None, 5, [], [5, 5], [5.0], [True], [-1], [2**16], ["5"], torch.tensor([[5]])),
-    "fraction": ("1", None, True, math.nan, math.inf, [0.5], -0.1, 1.1, torch.tensor(0.5)),
+    "share of all": ("1", None, True, math.nan, math.inf, [0.5], -0.1, 1.1, torch.tensor(0.5)),
     "chain": (*BAD, [], 1.0, np.ones(3), np.ones((2, 3)), np.ones((2, 2)), [[1.5, -0.5], [0.0, 1.0]], np.eye(2)),
     "law": (*BAD, [], 1.0, np.ones(3), np.ones((2, 3)), np.ones((2, 2)), [[1.5, -0.5], [0.0, 1.0]], np.eye(2)),
     "any chain": (*BAD, [], 1.0, np.ones(3), np.ones((2, 3)), np.ones((2, 2)), [[1.5, -0.5], [0.0, 1.0]], [[1.0]]),
@@ -70,7 +70,7 @@ NORMALS = {"p": ("normal", NORMAL), "q": ("normal", [1.0, 2.0])}
 STEP = {
     "grad": ("vector", [1.0, 1.0]),
     "fisher": ("information", EYE),
-    "damping": ("at least zero", 0.0),
+    "damping": ("damping of a step", 0.0),
 }
 TIMES = {"P": ("chain", CHAIN), "absorbing": ("states", 1)}
 CODES = {"codes": ("codes", [5, 7])}
@@ -134,7 +134,7 @@ CALLS = [
         "category_maps.relabel_at_random",
         {
             "maps": ("whole map", MAP),
-            "error": ("fraction", 0.5),
+            "error": ("share of all", 0.5),
             **CODES,
             "generator": ("generator", torch.Generator()),
         },

@@ -52,7 +52,7 @@ KINDS |= {
     "seeds of models": (3, None, "01", [], [1.5], [True], [-1], [2**63]),
     "characters to predict": (*NOT_WHOLE, 0, 15, 10_000),
     "learning rate or none": ("1", True, math.nan, math.inf, 1j, [1.0], 0, -1.0),
-    "language model": (None, 3, "model", torch.nn.Linear(2, 2)),
+    "character model": (None, 3, "model", torch.nn.Linear(2, 2)),
     "compute": ("1", None, True, math.nan, math.inf, [1.0], 0, -1.0, 1.0, 1e20),
 }
 
@@ -154,7 +154,7 @@ CALLS = [
     Call(
         "char_transformer.validation_loss",
         {
-            "model": ("language model", CharTransformer(8, 1, 4)),
+            "model": ("character model", CharTransformer(8, 1, 4)),
             "ids": ("text to train on", TEXT),
             "batch": ("number", 8),
         },

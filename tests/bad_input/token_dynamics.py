@@ -10,7 +10,7 @@ MODULES = ("softsort", "token_dynamics", "token_flow", "token_vectors")
 BAD = (*NO_NUMBERS, *NOT_FINITE)
 EYE = [[1.0, 0.0], [0.0, 1.0]]
 KINDS |= {
-    "tokens": (*BAD, [], 1.0, np.ones((2, 0))),
+    "token values": (*BAD, [], 1.0, np.ones((2, 0))),
     "sequence": (*BAD, [], 1.0, np.ones((2, 0)), np.ones((2, 3))),
     "one number": (*BAD, [[1.0]], [1.0, 2.0]),
     "one rate": (*BAD, -1.0, 0.0, [[1.0]]),
@@ -30,14 +30,14 @@ KINDS |= {
     "sign of the map": ("plus", None, 1, True),
     "cell map": (*BAD, [], 1.0, [1.0, 2.0]),
     "other cell map": (*BAD, [], 1.0, [1.0, 2.0], np.ones((3, 2))),
-    "temperature": (*BAD, -1.0, 0.0, [1.0]),
+    "temperature of a sort": (*BAD, -1.0, 0.0, [1.0]),
     "two scores": (*BAD, [], 1.0, [1.0], [1.0, 2.0, 3.0]),
 }
 
-TOKENS = ("tokens", [1.0, -0.5])
+TOKENS = ("token values", [1.0, -0.5])
 SYSTEM = {"mu": ("reals", -1.0), "step_weight": ("reals", 0.8), "decay": ("rates of forgetting", 1.0)}
 ONE = {"mu": ("one number", -1.0), "step_weight": ("one number", 0.8), "decay": ("one rate", 1.0)}
-SORT = {"temperature": ("temperature", 1.0), "hard": ("flag", False)}
+SORT = {"temperature": ("temperature of a sort", 1.0), "hard": ("flag", False)}
 CHANNELS = {
     "output_map": ("channel map", EYE),
     "step_map": ("channel map", EYE),
@@ -51,7 +51,10 @@ CALLS = [
         "token_dynamics.dynamics_regime",
         {"mu": ("one number", 1.0), "step_weight": ("one number", 1.0), "x0": ("sequence", [1.0])},
     ),
-    Call("token_dynamics.regime_codes", {"mu": ("reals", 1.0), "step_weight": ("reals", 1.0), "x0": ("tokens", [1.0])}),
+    Call(
+        "token_dynamics.regime_codes",
+        {"mu": ("reals", 1.0), "step_weight": ("reals", 1.0), "x0": ("token values", [1.0])},
+    ),
     Call("token_dynamics.limit_ratios", {"count": ("number", 3), "decay": ("rates of forgetting", 1.0)}),
     Call("token_dynamics.shrinking_size", {"times": ("positive", 1.0), "mu": ("not zero", -1.0)}),
     Call(
@@ -84,7 +87,7 @@ CALLS = [
         },
     ),
     Call("token_vectors.output_spectrum", {"S_B": ("cell map", EYE), "S_C": ("other cell map", EYE)}),
-    Call("softsort.softsort", {"scores": ("tokens", [1.0, 2.0]), **SORT}),
+    Call("softsort.softsort", {"scores": ("token values", [1.0, 2.0]), **SORT}),
     Call(
         "softsort.reorder_tokens", {"x": ("cell map", torch.ones(2, 3)), "scores": ("two scores", [1.0, 2.0]), **SORT}
     ),

@@ -81,7 +81,7 @@ COMMON = {"claims", "data", "device", "exercises", "figures", "glue", "live", "r
 def test_a_written_chapter_has_its_modules_claims_and_notebook(chapter):
     lines = re.findall(r"(?m)^ *from lib((?:\.ssm)?) import (.+)$", chapter.source().read_text(encoding="utf-8"))
     modules = {
-        f"{package[1:]}/{name.strip()}".lstrip("/") for package, names in lines for name in names.split(",")
+        f"{package[1:]}/{name.strip().split()[0]}".lstrip("/") for package, names in lines for name in names.split(",")
     } - COMMON
     assert modules
     assert all((ROOT / f"lib/{module}.py").is_file() for module in modules), modules

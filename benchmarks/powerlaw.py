@@ -238,8 +238,8 @@ def main(arguments: list[str] | None = None) -> None:
             command="python -m benchmarks.powerlaw " + " ".join(sys.argv[1:] if arguments is None else arguments),
             seconds=time.perf_counter() - began,
             seeds=[SEED],
-            note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit from the "
-            f"optimum of the original curve on {loop} of the samples; ours refits the same samples; as a whole it also "
+            note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit on {loop} of "
+            "the samples; both start floors at the optimum of the original curve, decays at (1, 1, 0); as a whole ours also "
             "fits, resamples and takes intervals; a tail sample chooses its start anew, ours among 100 candidates, "
             "powerlaw's among all values; coverage of percentile intervals at nominal 95 %",
         )

@@ -238,10 +238,10 @@ def main(arguments: list[str] | None = None) -> None:
             command="python -m benchmarks.powerlaw " + " ".join(sys.argv[1:] if arguments is None else arguments),
             seconds=time.perf_counter() - began,
             seeds=[SEED],
-            note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit from the "
-            f"optimum of the original curve on {loop} of the samples; ours refits the same samples; as a whole it also "
-            "fits, resamples and takes intervals; a tail sample chooses its start anew, ours among 100 candidates, "
-            "powerlaw's among all values; coverage of percentile intervals at nominal 95 %",
+            note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit of {loop}"
+            " samples; floors start at the optimum of the original curve, decays at (1, 1, 0), for both; ours as a whole "
+            "also fits, resamples and takes intervals; a tail sample chooses its start anew, ours of 100 candidates, "
+            "powerlaw's of all values; coverage of percentile intervals at nominal 95 %",
         )
         print(f"wrote {path.name}")
 

@@ -101,6 +101,8 @@ def unidentified(form: str, data: Data, fit: Fit) -> list[str]:
             reasons[curve] = reasons[curve] or text
 
     say(~(fit.theta.isfinite().all(dim=-1) & fit.rss.isfinite()), "no start led to a finite law")
+    alpha = _power_fit.natural(form, data, fit.theta)["alpha"]
+    say(~(alpha.isfinite() & (alpha > 0)), "alpha, the error at m = 1, is beyond all numbers; m needs a larger unit")
     if form == "power":
         return reasons
     # Rounding of the logarithms themselves, which have lost their mean.

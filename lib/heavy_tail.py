@@ -21,6 +21,8 @@ __all__ = ["BootstrapTail", "HeavyTail", "bootstrap_heavy_tail", "fit_heavy_tail
 
 # Exponents of the discrete law that are looked for; a candidate leaves at least this many points in the tail.
 LEAST, MOST, TAIL = 1.0005, 50.0, 10
+# Share of bootstrap samples that may have no tail, and are left out of the intervals.
+MISSED = 0.01
 # Bootstrap samples times values that are scanned at once; arrays that fit a cache are fastest.
 AT_ONCE = 50_000
 
@@ -62,6 +64,7 @@ class BootstrapTail:
     intervals : dict of str to Tensor, (2,)
         Percentile intervals of "alpha" and "x_min"; each refit chose its own start of the tail.
     alpha, x_min, ks : Tensor, (n_boot,)
+        Of a sample without two different values in the tail, alpha is NaN and ks infinite.
     ci : float
     """
 
@@ -179,7 +182,8 @@ def bootstrap_heavy_tail(
     Raises
     ------
     ValueError
-        As :func:`fit_heavy_tail`, or if n_boot, ci or seed is out of range.
+        As :func:`fit_heavy_tail`, if n_boot, ci or seed is out of range, or if more than 1 in 100 samples have fewer
+        than two different values in the tail.
 
     Examples
     --------
@@ -207,7 +211,15 @@ def bootstrap_heavy_tail(
         found.append(_scan(values, times, grid, discrete))
     alpha, best, ks = (torch.cat(parts) for parts in zip(*found, strict=True))
     start = grid[best]
-    intervals = {"alpha": percentile(alpha, ci), "x_min": percentile(start, ci)}
+    has_tail = ks.isfinite()
+    without = n_boot - int(has_tail.sum())
+    if without > MISSED * n_boot:
+        raise ValueError(
+            f"x must have more values in the tail to resample them: {without} of {n_boot} samples had fewer than two "
+            f"different ones above x_min"
+        )
+    alpha = torch.where(has_tail, alpha, torch.nan)
+    intervals = {"alpha": percentile(alpha[has_tail], ci), "x_min": percentile(start[has_tail], ci)}
     return BootstrapTail(fitted, intervals, alpha, start, ks, ci)
 
 
@@ -268,7 +280,7 @@ def _discrete_exponent(tail: Tensor, excess: Tensor, grid: Tensor) -> Tensor:
 
 def _read(x, x_min, discrete, candidates) -> tuple[Tensor, Tensor, Tensor, bool]:
     """Different values in order, how often each came, and the candidates for the start of the tail."""
-    (x,) = checks.tensors(x=x)
+    x = checks.tensors(x=x)[0].detach()
     if x.dim() != 1 or len(x) < TAIL:
         raise ValueError(f"x must have shape (n,) with at least {TAIL} values, got shape {tuple(x.shape)}")
     checks.require(x > 0, "x must be above 0", x)
@@ -276,6 +288,8 @@ def _read(x, x_min, discrete, candidates) -> tuple[Tensor, Tensor, Tensor, bool]
     candidates = checks.integer("candidates", candidates, lowest=1)
     if discrete:
         checks.require(x == x.round(), "x must be whole numbers with discrete=True", x)
+        # Differences of ln zeta need the digits.
+        x = x.double()
     values, counts = x.unique(return_counts=True)
     if len(values) < 2:
         raise ValueError(f"x must hold at least two different values, got only {float(values[0]):g}")

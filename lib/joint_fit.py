@@ -232,7 +232,7 @@ def _natural(theta: Tensor, x: _Centre, y_mean: Tensor) -> tuple[Tensor, ...]:
 
 def _read_runs(N, D, L) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     """Checked runs: N and D (n,), L (batch, n), and the leading dimensions of L."""
-    N, D, L = checks.tensors(N=N, D=D, L=L)
+    N, D, L = (tensor.detach() for tensor in checks.tensors(N=N, D=D, L=L))
     if N.dim() != 1 or len(N) == 0:
         raise ValueError(f"N must have shape (n,), got {tuple(N.shape)}")
     if D.dim() != 1 or len(D) == 0:
@@ -240,6 +240,8 @@ def _read_runs(N, D, L) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     same_length(N=N, D=D, L=L)
     for name, value in (("N", N), ("D", D), ("L", L)):
         checks.require(value > 0, f"{name} must be above 0", value)
+    if 0 in L.shape:
+        raise ValueError(f"L must hold at least one set of runs, got shape {tuple(L.shape)}")
     if len(N) < len(NAMES) + 1:
         raise ValueError(f"N, D and L must hold at least {len(NAMES) + 1} runs for five parameters, got {len(N)}")
     for name, value in (("N", N), ("D", D)):
@@ -247,7 +249,8 @@ def _read_runs(N, D, L) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
         if different < 3:
             raise ValueError(f"{name} must have at least 3 different values to show its exponent, got {different}")
     together = float(torch.corrcoef(torch.stack([N.log(), D.log()]))[0, 1])
-    if abs(together) > COLLINEAR:
+    # At one budget, where they move against each other, one term falls where the other rises: that can be told apart.
+    if together > COLLINEAR:
         raise ValueError(
             f"N and D must vary apart, but their logarithms have correlation {together:.4f}, so that their terms "
             "cannot be told apart"

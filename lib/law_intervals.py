@@ -304,7 +304,7 @@ def _inside(values: Tensor, position: int) -> Tensor:
 
 def _read(m, err, name: str = "err") -> tuple[Tensor, Tensor]:
     """Checked sizes (n,) and errors (..., seeds, n); one curve is one seed."""
-    m, err = checks.tensors(m=m, **{name: err})
+    m, err = (tensor.detach() for tensor in checks.tensors(m=m, **{name: err}))
     if m.dim() != 1 or len(m) == 0:
         raise ValueError(f"m must have shape (n,), got {tuple(m.shape)}")
     same_length(m=m, **{name: err})

@@ -121,7 +121,7 @@ def least_squares(
     huber : float, optional
         Sum Huber's function of the residuals with this ``delta`` instead of half their squares.
     tolerance : float
-        Stop with the step that lowers the cost by less than ``tolerance`` squared of it.
+        Stop with the step that lowers the cost by less than ``tolerance`` squared of it, or by less than its rounding.
     max_steps : int
         Largest number of steps.
     damping : float
@@ -158,6 +158,8 @@ def least_squares(
     if huber is not None:
         huber = checks.real_number("huber", huber, lowest=0, open_below=True)
     parameters, batch, data, lower, upper = _read(start, data, lower, upper)
+    # Smaller changes of the cost are lost in its rounding.
+    tolerance = max(tolerance, torch.finfo(parameters.dtype).eps ** 0.5)
     problem = _Problem(residuals, jacobian, huber)
     found = problem.solve(parameters, data, lower, upper, tolerance, max_steps, damping)
     parameters, cost, converged, information, steps = found
@@ -270,7 +272,8 @@ def _read(start, data, lower, upper):
     if isinstance(data, Tensor) or not isinstance(data, (tuple, list)):
         raise ValueError(f"data must be a sequence of arrays, got {checks.describe(data)}")
     named = {"start": start} | {f"data[{i}]": value for i, value in enumerate(data)}
-    start, *data = checks.tensors(**named)
+    # An optimum is a number: gradients do not pass through the search.
+    start, *data = (tensor.detach() for tensor in checks.tensors(**named))
     checks.shape("start", start, None)
     for i, tensor in enumerate(data):
         checks.shape(f"data[{i}]", tensor, None)

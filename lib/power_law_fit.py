@@ -289,7 +289,8 @@ def read_level(ci) -> float:
 
 def read_curve(m, err, weights, form: str) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
     """Checked (batch, n) tensors and the shape of the batch."""
-    m, err, weights = checks.tensors(m=m, err=err, weights=1.0 if weights is None else weights)
+    read = checks.tensors(m=m, err=err, weights=1.0 if weights is None else weights)
+    m, err, weights = (tensor.detach() for tensor in read)
     same_length(m=m, err=err)
     if weights.dim():
         checks.shape("weights", weights, m.shape[-1])
@@ -297,6 +298,8 @@ def read_curve(m, err, weights, form: str) -> tuple[Tensor, Tensor, Tensor, torc
     checks.require(err > 0, "err must be above 0", err)
     checks.require(weights > 0, "weights must be above 0", weights)
     batch = checks.batch(m=m.shape[:-1], err=err.shape[:-1], weights=weights.shape[:-1])
+    if 0 in batch:
+        raise ValueError(f"m, err and weights must hold at least one curve, got leading dimensions {tuple(batch)}")
     count = m.shape[-1]
     m, err, weights = (tensor.expand(*batch, count).reshape(-1, count) for tensor in (m, err, weights))
     least = _power_fit.needed(form)

@@ -166,3 +166,21 @@ def test_survival_is_scipys_and_lives_in_a_figure():
 def test_data_without_a_tail_are_refused(x, options, message):
     with pytest.raises(ValueError, match=message):
         fit_heavy_tail(x, **options)
+
+
+def test_single_precision_finds_the_exponent_of_whole_numbers():
+    x = np.random.default_rng(0).zipf(2.5, 500)
+    one, other = fit_heavy_tail(x, discrete=True), fit_heavy_tail(torch.tensor(x).float(), discrete=True)
+    assert torch.equal(one.alpha, other.alpha) and torch.equal(one.sigma, other.sigma)
+
+
+def test_samples_without_a_tail_do_not_spoil_the_intervals():
+    """Of 7 values in the tail 1 sample in 130 draws fewer than two, of 3 values 3 in 10, which is refused."""
+    quantiles = (np.arange(1, 41) - 0.5) / 40
+    x = quantiles ** (-1 / 1.5)
+    found = bootstrap_heavy_tail(x, 2000, x_min=float(np.sort(x)[-7]))
+    lost = found.alpha.isnan()
+    assert 0 < int(lost.sum()) < 20 and torch.equal(lost, ~found.ks.isfinite())
+    assert found.intervals["alpha"].isfinite().all()
+    with pytest.raises(ValueError, match="more values in the tail"):
+        bootstrap_heavy_tail(x, 200, x_min=float(np.sort(x)[-3]))

@@ -189,10 +189,28 @@ def test_bootstraps_repeat_and_hold_the_fit():
     assert low < one.law.alpha < high
 
 
+def test_one_budget_determines_the_law_but_badly():
+    N = 10.0 ** torch.linspace(7.5, 10.5, 40, dtype=torch.float64)
+    found = fit_joint_law(N, 1e20 / N, BESIROGLU.predict(N, 1e20 / N))
+    for name in NAMES:
+        assert float(getattr(found, name)) == pytest.approx(getattr(BESIROGLU, name), rel=1e-3), name
+    assert float(found.condition) > 5 * float(fit_joint_law(*runs(BESIROGLU, scatter=0.0)).condition)
+
+
+def test_single_precision_comes_to_rest_at_the_same_law():
+    N, D, L = runs(BESIROGLU)
+    one, other = fit_joint_law(N, D, L), fit_joint_law(N.float(), D.float(), L.float())
+    assert other.E.dtype == torch.float32 and other.converged
+    for name in ("E", "alpha", "beta"):
+        assert float(getattr(other, name)) == pytest.approx(float(getattr(one, name)), rel=2e-3), name
+
+
 def test_runs_that_determine_nothing_are_refused():
     N, D, L = runs(BESIROGLU)
     with pytest.raises(ValueError, match=r"vary apart, but their logarithms have correlation 1\.0000"):
         fit_joint_law(N, 20 * N, BESIROGLU.predict(N, 20 * N))
+    with pytest.raises(ValueError, match="at least one set of runs"):
+        fit_joint_law(N, D, L[None][:0])
     with pytest.raises(ValueError, match="at least 6 runs"):
         fit_joint_law(N[:5], D[:5], L[:5])
     with pytest.raises(ValueError, match="D must have at least 3 different values"):

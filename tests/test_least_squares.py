@@ -47,6 +47,28 @@ def test_forward_differentiation_gives_the_same():
     assert own.steps == given_one.steps
 
 
+def test_both_from_one_call_and_less_damping_lead_to_the_same_optimum():
+    t, y = decays(20)
+    one = least_squares(decay, [2.0, 1.0, 0.4], (t, y), decay_jacobian)
+
+    def both(*arguments):
+        return decay(*arguments), decay_jacobian(*arguments)
+
+    other = least_squares(both, [2.0, 1.0, 0.4], (t, y), True)
+    assert torch.equal(one.parameters, other.parameters)
+    bold = least_squares(both, [2.0, 1.0, 0.4], (t, y), True, damping=1e-6)
+    torch.testing.assert_close(bold.parameters, one.parameters, rtol=1e-6, atol=1e-8)
+    assert bold.converged.all() and bold.steps <= one.steps
+
+
+def test_undamped_steps_that_go_wrong_are_shortened():
+    t, y = decays(20)
+    far = least_squares(decay, [0.1, 6.0, 3.0], (t, y), decay_jacobian, damping=1e-9)
+    near = least_squares(decay, [2.0, 1.0, 0.4], (t, y), decay_jacobian)
+    assert far.converged.all()
+    torch.testing.assert_close(far.cost, near.cost, rtol=1e-9, atol=0)
+
+
 def test_a_batch_is_its_problems_one_by_one():
     t, y = decays(20)
     together = least_squares(decay, [1.0, 1.0, 0.0], (t, y), decay_jacobian)

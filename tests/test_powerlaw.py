@@ -272,3 +272,21 @@ def test_points_without_weight_do_not_count_in_the_line_with_a_floor():
     spoilt = torch.cat([err[:-2], torch.tensor([1e-3, 1e-4], dtype=M.dtype)])
     all_three = powerlaw.floored_line(M[:-2], err[:-2])
     assert [float(v) for v in powerlaw.floored_line(M, spoilt, kept)] == pytest.approx([float(v) for v in all_three])
+
+
+def test_what_cannot_be_a_number_or_a_curve_is_refused():
+    with pytest.raises(ValueError, match="alpha, the error at m = 1, is beyond all numbers"):
+        fit_power_law(1e6 + torch.arange(5, dtype=torch.float64), [1.0, 0.9, 0.8, 0.7, 0.65])
+    with pytest.raises(ValueError, match="at least one curve"):
+        fit_power_law(M, torch.ones(0, 10, dtype=torch.float64))
+
+
+def test_single_precision_and_tracked_errors_give_the_same_law():
+    err = noisy(10 * M**-0.5 + 0.05)
+    law = fit_power_law(M, err, floor=True)
+    single = fit_power_law(M.float(), err.float(), floor=True)
+    tracked = fit_power_law(M, err.clone().requires_grad_(), floor=True)
+    assert single.beta.dtype == torch.float32 and single.converged
+    for name in ("alpha", "beta", "gamma"):
+        assert float(getattr(single, name)) == pytest.approx(float(getattr(law, name)), rel=5e-3)
+        assert torch.equal(getattr(tracked, name), getattr(law, name))

@@ -170,10 +170,10 @@ class Mamba1Block(SequenceBlock):
 
         xz, after = self.in_proj(u), BlockState(u.new_empty(window.shape), torch.empty_like(h))
         kernels.convolve(*_arrays(xz, window, conv.weight, conv.bias, after.window))
-        x = xz[:, :channels]
+        x, gated = xz.chunk(2, dim=-1)  # worked on in place
         steps, maps = (self.step_map(x), self.dt_bias), (self.A_log, self.input_map(x), self.output_map(x), self.D)
         fine = kernels.read(_block.SHORTEST, *_arrays(xz, *steps, *maps, h, after.scan))
-        return (self.out_proj(xz[:, channels:]), after) if fine else None
+        return (self.out_proj(gated), after) if fine else None
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)

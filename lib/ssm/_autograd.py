@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,7 @@ from torch.autograd import forward_ad
 
 from lib.live import tracing
 
-__all__ = ["differentiable_once", "needs_plain_operations", "without_autocast"]
+__all__ = ["differentiable_once", "needs_plain_operations", "of_log_decays", "without_autocast"]
 
 
 def differentiable_once(backward: Callable) -> Callable:
@@ -47,6 +48,15 @@ def without_autocast(scan: Callable) -> Callable:
             return scan(*arguments, **named)
 
     return run
+
+
+def of_log_decays(sums: Tensor, log_decay: Tensor) -> Tensor:
+    """Gradient of log decays from sums in which all cancels that does not pass a token.
+
+    Where less than a rounding error is left of the state, less than that is left of the gradient, too: what the sums
+    give there is their rounding, which a large rate would blow up in the gradient of its step length.
+    """
+    return sums.masked_fill(log_decay < math.log(torch.finfo(log_decay.dtype).eps), 0)
 
 
 def needs_plain_operations(*tensors: Tensor | None) -> bool:

@@ -15,7 +15,6 @@ tokens), head width P, state N. Heads: (b, c, G, J, K, P). Columns: (b, c, G, K,
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import pad
 
-from lib.ssm._autograd import differentiable_once
+from lib.ssm._autograd import differentiable_once, of_log_decays
 
 __all__ = ["chunk_scan"]
 
@@ -139,9 +138,7 @@ class _Chunked(Function):
             dsums[:, block] = work.token_sums(dy_ * work.heads(y, block)) - work.token_sums(part.z * dz_)
             dsums[:, block, :, :, -1] += work.head_sums(dafter * edges[:, 1:])
         dlog_decay = work.tokens_of(dsums.flip(-1).cumsum(-1).flip(-1)).to(log_decay.dtype)
-        # Where less than a rounding error is left of the state, so it is of the gradient: the rest is cancellation.
-        dlog_decay.masked_fill_(log_decay < math.log(torch.finfo(log_decay.dtype).eps), 0)
-        return dz, dlog_decay, dB, dC, work.state_heads(dstate), None
+        return dz, of_log_decays(dlog_decay, log_decay), dB, dC, work.state_heads(dstate), None
 
 
 class _Work:

@@ -144,7 +144,7 @@ class Mamba1Block(SequenceBlock):
         return self.out_proj(y * functional.silu(z)), BlockState(window, h)
 
     def _read_one(self, u: Tensor, state) -> tuple[Tensor, BlockState]:
-        window, h = _block.parts(state)
+        window, h = _block.parts(state, "state")
         quick = None if torch.is_grad_enabled() else self._read_one_compiled(u, window, h)
         if quick is not None:
             return quick
@@ -160,19 +160,20 @@ class Mamba1Block(SequenceBlock):
 
         Small operations cost more than their arithmetic: this is for generating, where nothing is differentiated.
         """
-        memory = {(len(u), self.conv.width - 1, self.d_inner): window, (len(u), self.d_inner, self.d_state): h}
-        fits = all(isinstance(part, Tensor) and part.shape == shape for shape, part in memory.items())
-        if not self.conv.width or not fits or not _compiles(u, window, h, self.A_log, self.D):
+        if not isinstance(window, Tensor) or not isinstance(h, Tensor) or not _compiles(u, window, h):
+            return None
+        conv, batch, channels = self.conv, len(u), self.d_inner
+        fits = window.shape == (batch, conv.width - 1, channels) and h.shape == (batch, channels, self.d_state)
+        if not conv.width or not fits:
             return None
         from lib.ssm import _mamba1_numba as kernels
 
-        xz, window, h = (value.contiguous() for value in (self.in_proj(u), window, h))
-        after = BlockState(torch.empty_like(window), torch.empty_like(h))
-        x, y = xz.new_empty(len(u), self.d_inner), xz.new_empty(len(u), self.d_inner)
-        kernels.convolve(*_arrays(xz, window, self.conv.weight, self.conv.bias, after.window, x))
-        dt, B, C = (value.contiguous() for value in self._selected(x))
-        fine = kernels.read(*_arrays(x, dt, self._rates(), B, C, self.D, h, xz, after.scan, y))
-        return (self.out_proj(y), after) if fine else None
+        xz, after = self.in_proj(u), BlockState(u.new_empty(window.shape), torch.empty_like(h))
+        kernels.convolve(*_arrays(xz, window, conv.weight, conv.bias, after.window))
+        x, gated = xz.chunk(2, dim=-1)  # worked on in place
+        steps, maps = (self.step_map(x), self.dt_bias), (self.A_log, self.input_map(x), self.output_map(x), self.D)
+        fine = kernels.read(_block.SHORTEST, *_arrays(xz, *steps, *maps, h, after.scan))
+        return (self.out_proj(gated), after) if fine else None
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)
@@ -207,4 +208,4 @@ def _compiles(*tensors: Tensor) -> bool:
 
 
 def _arrays(*tensors: Tensor) -> list:
-    return [tensor.detach().numpy() for tensor in tensors]
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

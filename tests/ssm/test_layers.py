@@ -267,6 +267,21 @@ def test_packed_sequences_do_not_see_each_other(make):
 
 
 @every_block
+def test_packed_and_padded_rows_read_token_by_token(make):
+    """Marks at the first token, side by side and in the padding; the state is that after the last real token."""
+    block, u, lengths = shaken(make), tokens(3, 9), torch.tensor([1, 9, 5])
+    reset = torch.tensor([[1, 0, 1, 1, 0, 0, 1, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0, 1], [0, 1, 0, 0, 0, 1, 0, 0, 0]]).bool()
+    y, after = block.prefill(u, reset=reset, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        state = None
+        for t in range(length):
+            out, state = block.step(u[row : row + 1, t], None if reset[row, t] else state)
+            close(out[0], y[row, t])
+        for alone, together in zip(pieces(state), pieces(after), strict=True):
+            close(alone[0], together[row])
+
+
+@every_block
 def test_padded_sequences(make):
     block, u = shaken(make), tokens(4, 9)
     lengths = torch.tensor([9, 1, 4, 2])
@@ -539,3 +554,9 @@ def test_blocks_run_in_the_page(name):
     program = recorded(figure, {"size": 1.0})
     for page, ours in replays(program, figure, [{"size": 0.3}, {"size": -2.0}]):
         np.testing.assert_allclose(np.asarray(page), ours.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("pairs", [15, 22])
+def test_a_share_of_pairs_is_not_rounded_away(pairs):
+    block = Mamba3Block(D_MODEL, d_state=44, head_dim=4, rotate_fraction=pairs / 22)
+    assert block.rotated == pairs

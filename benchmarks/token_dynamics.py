@@ -1,6 +1,7 @@
-"""The two refinements of the token-dynamics paper, measured on models that train in seconds.
+"""The two refinements of the token-dynamics paper, measured on models that train in seconds; and many systems at once.
 
-    nice python -m benchmarks.token_dynamics --write    # writes results/token-dynamics/refinements-cpu.json
+    nice python -m benchmarks.token_dynamics --write               # writes results/token-dynamics/refinements-cpu.json
+    python -m benchmarks.token_dynamics --part ensemble --write    # writes results/token-dynamics/ensemble-cpu.json
 
 *Signs*: language models of Mamba-1 blocks on the help text of Python, alike but for the maps S_B and S_C: free, or with
 a product S_C^T S_B whose eigenvalues are all positive, all negative or half of each. Same seeds, same initial numbers,
@@ -9,6 +10,9 @@ same batches. Of the free models the spectrum of the product before and after tr
 *Order*: selective copying with the whole sequence known. Four of 32 tokens are marked; after the last token the model
 must name their symbols in their order. The tokens are read as they come, or sorted by a learned importance before the
 scan, softly or as a permutation with the soft gradient.
+
+*Ensemble*: random systems of five tokens, all followed at once by fixed steps, against scipy's LSODA on some of them.
+``--device cuda`` follows them on a GPU.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import argparse
 import json
 import math
 import platform
+import statistics
 import sys
 import time
 from functools import partial
@@ -154,17 +159,8 @@ def copying(order: str, seed: int, options) -> float:
         return float((model(symbols, marks).argmax(dim=-1) == wanted).double().mean())
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=int, default=48)
-    parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each language model")
-    parser.add_argument("--copy-steps", type=int, default=800, help="training steps of each copier")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="write results/token-dynamics/refinements-cpu.json")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    began, busy = time.perf_counter(), time.process_time()
+def refinements(options) -> dict[str, object]:
+    """Language models and copiers of all kinds and seeds."""
     values: dict[str, object] = {
         **{name: getattr(options, name) for name in ("width", "layers", "steps", "copy_steps")},
         "state": STATE,
@@ -189,18 +185,88 @@ def main(arguments: list[str] | None = None) -> None:
     )
     in_pairs = zip(values["copy_sorted_softly"], values["copy_as_read"], strict=True)
     values["sorting_helps"] = all(with_it > without for with_it, without in in_pairs)
+    return values
+
+
+def ensemble(options) -> dict[str, object]:
+    """Seconds for many systems, and how far the paths of some of them are from those of the adaptive integrator."""
+    draw = torch.Generator().manual_seed(0)
+    mu, s, *starts = 4 * torch.rand(7, options.systems, generator=draw, dtype=torch.float64) - 2
+    systems = [part.to(options.device) for part in (torch.stack(starts, dim=-1), mu, s)]
+
+    def follow():
+        path = token_dynamics.follow_tokens(*systems, 1.0, steps=100, length=42.0)
+        if path.times.is_cuda:
+            torch.cuda.synchronize()
+        return path
+
+    follow()
+    taken = []
+    for _ in range(5):
+        began = time.perf_counter()
+        path = follow()
+        taken.append(time.perf_counter() - began)
+    times, tokens = path.times.cpu(), path.tokens.cpu()
+    started = time.perf_counter()
+    blow_ups, paths = [], []
+    for place in range(200):
+        x0, one_mu, one_s = systems[0][place].cpu(), float(mu[place]), float(s[place])
+        if token_dynamics.dynamics_regime(one_mu, one_s, x0) == "fast":
+            end = token_dynamics.first_blow_up(x0, one_mu, one_s, 1.0).time
+            blow_ups.append(abs(float(times[place, -1]) / end - 1))
+        else:
+            last = int((times[place] < 1e8).sum()) - 1
+            exact = token_dynamics.integrate_tokens(x0, one_mu, one_s, 1.0, times[place, last : last + 1])[0]
+            paths.append(float((tokens[place, last] / exact - 1).abs().max()))
+    one_by_one = (time.perf_counter() - started) / 200
+    return {
+        "systems": options.systems,
+        "seconds": min(taken),
+        "seconds_of_rounds": taken,
+        "lsoda_seconds_per_system": one_by_one,
+        "ratio_to_lsoda": one_by_one * options.systems / min(taken),
+        "blow_up_gap": statistics.median(blow_ups),
+        "blow_up_gap_largest": max(blow_ups),
+        "path_gap": statistics.median(paths),
+        "path_gap_largest": max(paths),
+    }
+
+
+PARTS = {"refinements": refinements, "ensemble": ensemble}
+NOTES = {
+    "refinements": "bits per character of the last tenth of the text, in windows of 96; share of symbols copied",
+    "ensemble": "float64; best of five rounds; gaps to LSODA, relative tolerance 1e-10, on 200 of the systems",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, default="refinements")
+    parser.add_argument("--width", type=int, default=48)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300, help="training steps of each language model")
+    parser.add_argument("--copy-steps", type=int, default=800, help="training steps of each copier")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--systems", type=int, default=10_000, help="of the ensemble")
+    parser.add_argument("--device", default="cpu", help="of the ensemble")
+    parser.add_argument("--write", action="store_true", help="write results/token-dynamics/<part>-<device>.json")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    began, busy = time.perf_counter(), time.process_time()
+    values = PARTS[options.part](options)
     values["cpu_seconds"] = time.process_time() - busy
     print(json.dumps({name: value for name, value in values.items() if "spectrum" not in name}, indent=2))
     if options.write:
+        cuda = options.device.startswith("cuda")
         path = results.write(
             "token-dynamics",
-            "refinements-cpu",
+            f"{options.part}-{'cuda' if cuda else 'cpu'}",
             values,
-            device=f"{platform.machine()} CPU, one thread",
+            device=torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, one thread",
             command="python -m benchmarks.token_dynamics " + " ".join(sys.argv[1:] if arguments is None else arguments),
             seconds=time.perf_counter() - began,
-            seeds=list(range(options.seeds)),
-            note="bits per character of the last tenth of the text, in windows of 96; share of symbols copied",
+            seeds=list(range(options.seeds)) if options.part == "refinements" else [0],
+            note=NOTES[options.part],
         )
         print(f"wrote {path.name}")
 

@@ -106,7 +106,7 @@ def velocity(x: Tensor, mu: Tensor, step_weight: Tensor, decay: Tensor) -> Tenso
 def selective_layer_1d(x, mu, step_weight, decay) -> Tensor:
     """The same layer as it runs in practice: one pass over the tokens with a memory of one number.
 
-    The scan is :func:`lib.ssm.selective.selective_scan`, the one of whole models.
+    The scan is ``lib.ssm.selective.selective_scan``, the one of whole models.
 
     Parameters
     ----------

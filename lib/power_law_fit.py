@@ -210,7 +210,7 @@ def fit_power_law(
     floor : bool
         Fit alpha m^beta + gamma with gamma >= 0 instead of alpha m^beta; short for ``form="floor"``.
     form : {"power", "floor", "regions"}, optional
-        Which formula; "regions" is :func:`three_regions`.
+        Which formula; "regions" is :func:`lib.power_forms.three_regions`.
     weights : array_like, (..., n), optional
         Weight of each point, above 0, such as one over the variance of its ln err. Default: all equal.
     rising : bool

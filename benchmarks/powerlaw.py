@@ -239,9 +239,9 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit of {loop}"
-            " samples; floors start at the optimum of the original curve, decays at (1, 1, 0), for both; ours as a "
-            "whole also fits, resamples and takes intervals; a tail sample chooses its start anew, ours of 100 candidates, "
-            "powerlaw's of all values; coverage of percentile intervals at nominal 95 %",
+            " samples; floors start at the optimum of the original curve, decays at (1, 1, 0), for both; ours "
+            "as a whole also fits, resamples and takes intervals; a tail sample chooses its start anew, ours of 100 "
+            "candidates, powerlaw's of all values; coverage of percentile intervals at nominal 95 %",
         )
         print(f"wrote {path.name}")
 

@@ -30,7 +30,7 @@ __all__ = ["chunk_scan"]
 FORGOTTEN = -200.0
 
 # Bytes of weights that are worked on at once: a part of one core's cache; on other devices few large products are best.
-IN_CACHE = 1 << 20
+IN_CACHE = 1 << 21
 ELSEWHERE = 1 << 28
 
 

@@ -1,7 +1,7 @@
 """Compiled loops of :mod:`lib.ssm.mamba1`: what one token meets between the linear maps.
 
-All arrays are C-contiguous and share float32 or float64. The halves of the projected token xz (b, 2 d) are worked on in
-place: the first becomes the activated input x of the scan, the second, the gate z, becomes the gated output.
+All arrays are C-contiguous and share float32 or float64. The halves of xz (b, 2 d) are the projected token and its
+gate, those of xy (b, 2 d) the activated input of the scan and the gated output.
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ def _silu(v, one):
 
 
 @njit(**OPTIONS)
-def convolve(xz, window, weight, bias, after):
-    """Convolve the first half of xz with the window before it, activate it, and move the window on.
+def convolve(xz, window, weight, bias, after, xy):
+    """Convolve the token with the window before it, activate it, and move the window on.
 
     window, after (b, width - 1, d); weight (d, width); bias (d,).
     """
@@ -40,14 +40,15 @@ def convolve(xz, window, weight, bias, after):
                 out[j] += weight[j, lag] * window[i, lag, j]
             after[i, lag] = window[i, lag + 1] if lag + 1 < past else xz[i, :channels]
         for j in range(channels):
-            xz[i, j] = _silu(out[j], one)
+            xy[i, j] = _silu(out[j], one)
 
 
 @njit(**OPTIONS)
-def read(shortest, xz, raw, dt_bias, A_log, B, C, D, h, after):
-    """Take one step of the scan from x, the first half of xz, and write the gated output.
+def read(shortest, xz, raw, dt_bias, A_log, B, C, D, h, after, xy):
+    """Take one step of the scan from x and write the gated output.
 
-    Steps are softplus(raw + dt_bias), at least the shortest; raw (b, d), dt_bias (d,). A = -exp(A_log). Other arrays, and what is returned, as in :func:`lib.ssm._selective_numba.step`.
+    Steps are softplus(raw + dt_bias), at least the shortest; raw (b, d), dt_bias (d,). A = -exp(A_log). Other arrays,
+    and what is returned, as in :func:`lib.ssm._selective_numba.step`.
     """
     batch, channels = raw.shape
     x, y, dt, A = np.empty_like(raw), np.empty_like(raw), np.empty_like(raw), np.empty_like(A_log)
@@ -62,12 +63,12 @@ def read(shortest, xz, raw, dt_bias, A_log, B, C, D, h, after):
         rates[k] = -(one / e if v > 0 else e)
     for i in range(batch):
         for j in range(channels):
-            x[i, j] = xz[i, j]
+            x[i, j] = xy[i, j]
             v = raw[i, j] + dt_bias[j]
             length = v if v > LINEAR else (v if v > 0 else v - v) + np.log1p(_exp(-abs(v)))
             dt[i, j] = shortest if length < shortest else length
     fine = step(x, dt, A, B, C, D, h, after, y)
     for i in range(batch):
         for j in range(channels):
-            xz[i, channels + j] = y[i, j] * _silu(xz[i, channels + j], one)
+            xy[i, channels + j] = y[i, j] * _silu(xz[i, channels + j], one)
     return fine and wrong == 0

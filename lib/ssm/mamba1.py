@@ -168,12 +168,16 @@ class Mamba1Block(SequenceBlock):
             return None
         from lib.ssm import _mamba1_numba as kernels
 
-        xz, after = self.in_proj(u), BlockState(u.new_empty(window.shape), torch.empty_like(h))
-        kernels.convolve(*_arrays(xz, window, conv.weight, conv.bias, after.window))
-        x, gated = xz.chunk(2, dim=-1)  # worked on in place
-        steps, maps = (self.step_map(x), self.dt_bias), (self.A_log, self.input_map(x), self.output_map(x), self.D)
-        fine = kernels.read(_block.SHORTEST, *_arrays(xz, *steps, *maps, h, after.scan))
-        return (self.out_proj(gated), after) if fine else None
+        xz, after = self.in_proj(u), BlockState(u.new_empty(window.shape), u.new_empty(h.shape))
+        xy = torch.empty_like(xz)
+        x, y = xy.chunk(2, dim=-1)
+        kernels.convolve(*_arrays(xz, window.contiguous(), conv.weight, conv.bias, after.window, xy))
+        raw, B, C = self.step_map(x), self.input_map(x), self.output_map(x)
+        if B.shape != C.shape or C.shape != (batch, self.d_state):
+            return None
+        B, C, h = B.contiguous(), C.contiguous(), h.contiguous()
+        given = _arrays(xz, raw, self.dt_bias, self.A_log, B, C, self.D, h, after.scan, xy)
+        return (self.out_proj(y), after) if kernels.read(_block.SHORTEST, *given) else None
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)
@@ -208,4 +212,4 @@ def _compiles(*tensors: Tensor) -> bool:
 
 
 def _arrays(*tensors: Tensor) -> list:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+    return [(tensor.detach() if tensor.requires_grad else tensor).numpy() for tensor in tensors]

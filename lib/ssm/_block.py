@@ -20,7 +20,6 @@ __all__ = [
     "check_input",
     "check_integers",
     "check_marks",
-    "padding",
     "parts",
     "single",
     "step_length",
@@ -62,11 +61,6 @@ def single(value: Tensor) -> Tensor:
 def step_length(raw: Tensor, bias: Tensor) -> Tensor:
     """dt = softplus(raw + bias) in at least single precision, above 0 also where softplus underflows."""
     return functional.softplus(single(raw) + single(bias)).clamp(min=SHORTEST)
-
-
-def padding(lengths: Tensor, time: int) -> Tensor:
-    """True (b, T) at the tokens that follow the end of their sequence."""
-    return torch.arange(time, device=lengths.device) >= lengths[:, None]
 
 
 def check_input(u, wanted: str, dims: int, weight: Tensor) -> None:

@@ -15,13 +15,15 @@ tokens), head width P, state N. Heads: (b, c, G, J, K, P). Columns: (b, c, G, K,
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
+
+from lib.ssm._autograd import differentiable_once
 
 __all__ = ["chunk_scan"]
 
@@ -106,7 +108,7 @@ class _Chunked(Function):
         return y, work.state_heads(state)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, dy, dh):
         z, log_decay, B, C, h, y = ctx.saved_tensors
         work = _Work(z, B, ctx.length)
@@ -137,7 +139,8 @@ class _Chunked(Function):
             dsums[:, block] = work.token_sums(dy_ * work.heads(y, block)) - work.token_sums(part.z * dz_)
             dsums[:, block, :, :, -1] += work.head_sums(dafter * edges[:, 1:])
         dlog_decay = work.tokens_of(dsums.flip(-1).cumsum(-1).flip(-1)).to(log_decay.dtype)
-        dlog_decay.masked_fill_(log_decay < FORGOTTEN, 0)
+        # Where less than a rounding error is left of the state, so it is of the gradient: the rest is cancellation.
+        dlog_decay.masked_fill_(log_decay < math.log(torch.finfo(log_decay.dtype).eps), 0)
         return dz, dlog_decay, dB, dC, work.state_heads(dstate), None
 
 

@@ -11,18 +11,18 @@ from lib.ssm.state import Inputs, ScanState
 __all__ = ["sequential"]
 
 
-def recurrence(x, dt, A, B, C, lam, theta, h, k, v) -> tuple[Tensor, Tensor]:
+def recurrence(x, dt, A, B, C, lam, angle, h, k, v) -> tuple[Tensor, Tensor]:
     """One token: output and new state, from the state h before it.
 
     k and v are the write vectors and inputs of the token before. x and v are
-    (b, H, P, R), B, C and k (b, H, N, R), h is (b, H, N, P), theta (b, H, M),
+    (b, H, P, R), B, C and k (b, H, N, R), h is (b, H, N, P), angle (b, H, M),
     the others (b, H, 1, 1).
     """
     alpha = torch.exp(dt * A)
     beta = (1 - lam) * dt * alpha
     gamma = lam * dt
     kept = alpha * h + beta * k @ v.mT
-    h = _frame.turned_state(kept, dt[..., 0] * theta) + gamma * B @ x.mT
+    h = _frame.turned_state(kept, angle) + gamma * B @ x.mT
     return h.mT @ C, h
 
 
@@ -42,8 +42,9 @@ def sequential(given: Inputs) -> tuple[Tensor, ScanState]:
             first = given.reset[:, t, None, None, None]
             h, k, phase = h.masked_fill(first, 0), k.masked_fill(first, 0), phase.masked_fill(first[..., 0], 0)
         before = h, k, v, phase
-        y, h = recurrence(*(value[:, t] for value in (x, dt, A, B, C, lam, theta)), h, k, v)
-        k, v, phase = B[:, t], x[:, t], phase + (dt[:, t, ..., 0] * theta[:, t]).to(phase.dtype)
+        angle = dt[:, t, ..., 0].to(phase.dtype) * theta[:, t].to(phase.dtype)
+        y, h = recurrence(*(value[:, t] for value in (x, dt, A, B, C, lam)), angle, h, k, v)
+        k, v, phase = B[:, t], x[:, t], phase + angle
         if padded is not None:
             ended = padded[:, t, None, None, None]
             y = y.masked_fill(ended, 0)

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import torch
 import triton
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from lib.ssm import _triton_kernels as kernels
+from lib.ssm._autograd import differentiable_once
 
 __all__ = ["INTERPRETED", "Tiles", "chunk_scan", "tiles"]
 
@@ -159,7 +159,7 @@ class _ChunkScan(torch.autograd.Function):
         return y, final
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, d_y, d_final):
         *given, h, final = ctx.saved_tensors
         x, B = given[0], given[4]

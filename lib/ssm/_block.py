@@ -20,7 +20,6 @@ __all__ = [
     "check_input",
     "check_integers",
     "check_marks",
-    "padding",
     "parts",
     "single",
     "step_length",
@@ -45,12 +44,12 @@ class BlockState(NamedTuple):
     scan: object
 
 
-def parts(state: BlockState | None) -> tuple:
+def parts(state: BlockState | None, name: str = "initial_state") -> tuple:
     """Window and scan of a state, or None and None for the beginning."""
     if state is None:
         return None, None
     if not isinstance(state, BlockState):
-        raise ValueError(f"initial_state must be a BlockState or None, got {checks.describe(state)}")
+        raise ValueError(f"{name} must be a BlockState or None, got {checks.describe(state)}")
     return state
 
 
@@ -62,11 +61,6 @@ def single(value: Tensor) -> Tensor:
 def step_length(raw: Tensor, bias: Tensor) -> Tensor:
     """dt = softplus(raw + bias) in at least single precision, above 0 also where softplus underflows."""
     return functional.softplus(single(raw) + single(bias)).clamp(min=SHORTEST)
-
-
-def padding(lengths: Tensor, time: int) -> Tensor:
-    """True (b, T) at the tokens that follow the end of their sequence."""
-    return torch.arange(time, device=lengths.device) >= lengths[:, None]
 
 
 def check_input(u, wanted: str, dims: int, weight: Tensor) -> None:
@@ -92,7 +86,7 @@ def check_integers(name: str, value, shape: str, dims: int | None, below: int) -
     """Check a tensor of integers from 0 to below - 1, with so many dimensions, at least one, and nothing empty."""
     whole = isinstance(value, Tensor) and value.dtype in (torch.int64, torch.int32) and value.dim() > 0
     if not whole or dims not in (None, value.dim()) or 0 in value.shape:
-        raise ValueError(f"{name} must be an integer tensor of shape {shape}, got {checks.describe(value)}")
+        raise ValueError(f"{name} must be an integer tensor of shape {shape}, not empty, got {checks.describe(value)}")
     checks.require((value >= 0) & (value < below), f"{name} must lie from 0 to {below - 1}", value)
     return value
 

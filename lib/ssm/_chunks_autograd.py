@@ -20,8 +20,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
+
+from lib.ssm._autograd import differentiable_once, of_log_decays
 
 __all__ = ["chunk_scan"]
 
@@ -29,7 +30,7 @@ __all__ = ["chunk_scan"]
 FORGOTTEN = -200.0
 
 # Bytes of weights that are worked on at once: a part of one core's cache; on other devices few large products are best.
-IN_CACHE = 1 << 20
+IN_CACHE = 1 << 21
 ELSEWHERE = 1 << 28
 
 
@@ -98,7 +99,7 @@ class _Chunked(Function):
         for block in work.blocks():
             part = _Block(work, z, B, C, sums, block)
             edges, state = part.edges(state)
-            inside = work.times(part.scores()[:, :, :, None], part.decays()) @ part.z
+            inside = work.decayed(part.scores(), part.decays()) @ part.z
             inside.addcmul_(work.to_heads(part.C @ edges[:, :-1]), part.from_start)
             work.write(y, block, inside)
         ctx.save_for_backward(z, log_decay, B, C, h, y)
@@ -106,7 +107,7 @@ class _Chunked(Function):
         return y, work.state_heads(state)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, dy, dh):
         z, log_decay, B, C, h, y = ctx.saved_tensors
         work = _Work(z, B, ctx.length)
@@ -124,9 +125,9 @@ class _Chunked(Function):
             read = work.columns(dy_ * part.from_start)
             dafter, dstate = part.edges_backward(part.C.mT @ read, dstate)
 
-            decays = part.decays()
-            dscores = work.times(dy_ @ part.z.mT, decays).sum(3)
-            dz_ = work.times(part.scores()[:, :, :, None], decays).mT @ dy_
+            decays, dense = part.decays(), dy_.contiguous()  # which each product would copy by itself
+            dscores = work.times(dense @ part.z.mT, decays).sum(3)
+            dz_ = work.decayed(part.scores(), decays).mT @ dense
             dz_.addcmul_(work.to_heads(part.B @ dafter), part.to_end)
             dB_ = torch.matmul(dscores.mT, part.C).add_(work.columns(part.z * part.to_end) @ dafter.mT)
             dC_ = torch.matmul(dscores, part.B).add_(read @ edges[:, :-1].mT)
@@ -137,8 +138,7 @@ class _Chunked(Function):
             dsums[:, block] = work.token_sums(dy_ * work.heads(y, block)) - work.token_sums(part.z * dz_)
             dsums[:, block, :, :, -1] += work.head_sums(dafter * edges[:, 1:])
         dlog_decay = work.tokens_of(dsums.flip(-1).cumsum(-1).flip(-1)).to(log_decay.dtype)
-        dlog_decay.masked_fill_(log_decay < FORGOTTEN, 0)
-        return dz, dlog_decay, dB, dC, work.state_heads(dstate), None
+        return dz, of_log_decays(dlog_decay, log_decay), dB, dC, work.state_heads(dstate), None
 
 
 class _Work:
@@ -212,8 +212,17 @@ class _Work:
         return state.unflatten(3, (self.members, self.width)).transpose(2, 3).flatten(1, 2)
 
     def times(self, weights: Tensor, decays: Tensor) -> Tensor:
-        """Weights between rows, (..., K, K), times decays between their tokens, (..., Q, Q)."""
+        """Weights between rows, (..., K, K), times decays between their tokens, (..., Q, Q), in place."""
         by_token = weights.unflatten(-1, (self.length, self.ranks)).unflatten(-3, (self.length, self.ranks))
+        by_token.mul_(decays[..., :, None, :, None])
+        return weights
+
+    def decayed(self, scores: Tensor, decays: Tensor) -> Tensor:
+        """Scores (b, c, G, K, K) times the decays of each head; these are overwritten where rows are tokens."""
+        if self.ranks == 1:
+            return decays.mul_(scores[:, :, :, None])
+        by_token = scores[:, :, :, None].unflatten(-1, (self.length, self.ranks))
+        by_token = by_token.unflatten(-3, (self.length, self.ranks))
         return (by_token * decays[..., :, None, :, None]).flatten(-2).flatten(-3, -2)
 
     def per_row(self, per_token: Tensor) -> Tensor:

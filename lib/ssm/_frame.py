@@ -22,7 +22,7 @@ def to_heads(value: Tensor, heads: int) -> Tensor:
 
 def turned_state(h: Tensor, angle: Tensor) -> Tensor:
     """States (b, H, N, P), or vectors (b, H, N, R), with their pairs of cells turned by (b, H, M) angles."""
-    return rotation.turned(h.mT, angle[:, :, None].to(h.dtype)).mT
+    return rotation.turned(h.mT, rotation.wrapped(angle)[:, :, None].to(h.dtype)).mT
 
 
 def per_head(given: Inputs) -> tuple[Tensor, ...]:
@@ -101,7 +101,8 @@ def turned_vectors(value: Tensor, angle: Tensor) -> Tensor:
 def finish(given: Inputs, y: Tensor, h: Tensor, B: Tensor, phase: Tensor) -> tuple[Tensor, ScanState]:
     """What a scan returns: outputs in the type of x, zero in padding, and the state after the last real token."""
     if given.lengths is None:
-        k, v, phase = B[:, -1:], given.x[:, -1], phase[:, -1]
+        # Copies: views would keep all tokens in memory for as long as the state lives.
+        k, v, phase = B[:, -1:].clone(), given.x[:, -1].clone(), phase[:, -1]
     else:
         y = y.masked_fill(given.padded().reshape(*y.shape[:2], *(1,) * (y.dim() - 2)), 0)
         k, v, phase = (_at(value, given.lengths - 1) for value in (B, given.x, phase))

@@ -11,15 +11,15 @@ from lib.ssm.state import Inputs, ScanState
 __all__ = ["sequential"]
 
 
-def recurrence(x, dt, A, B, C, lam, theta, h, k, v) -> tuple[Tensor, Tensor]:
+def recurrence(x, dt, A, B, C, lam, angle, h, k, v) -> tuple[Tensor, Tensor]:
     """One token: output and new state, from the state h and the write vectors k and inputs v of the token before.
 
-    x and v are (b, H, P, R), B, C and k (b, H, N, R), h is (b, H, N, P), the others (b, H, 1, 1); theta (b, H, M).
+    x and v are (b, H, P, R), B, C and k (b, H, N, R), h is (b, H, N, P), the others (b, H, 1, 1); angle (b, H, M).
     """
     alpha = torch.exp(dt * A)
     beta = (1 - lam) * dt * alpha
     gamma = lam * dt
-    h = _frame.turned_state(alpha * h + beta * k @ v.mT, dt[..., 0] * theta) + gamma * B @ x.mT
+    h = _frame.turned_state(alpha * h + beta * k @ v.mT, angle) + gamma * B @ x.mT
     return h.mT @ C, h
 
 
@@ -39,8 +39,9 @@ def sequential(given: Inputs) -> tuple[Tensor, ScanState]:
             first = given.reset[:, t, None, None, None]
             h, k, phase = h.masked_fill(first, 0), k.masked_fill(first, 0), phase.masked_fill(first[..., 0], 0)
         before = h, k, v, phase
-        y, h = recurrence(*(value[:, t] for value in (x, dt, A, B, C, lam, theta)), h, k, v)
-        k, v, phase = B[:, t], x[:, t], phase + (dt[:, t, ..., 0] * theta[:, t]).to(phase.dtype)
+        angle = dt[:, t, ..., 0].to(phase.dtype) * theta[:, t].to(phase.dtype)
+        y, h = recurrence(*(value[:, t] for value in (x, dt, A, B, C, lam)), angle, h, k, v)
+        k, v, phase = B[:, t], x[:, t], phase + angle
         if padded is not None:
             ended = padded[:, t, None, None, None]
             y = y.masked_fill(ended, 0)

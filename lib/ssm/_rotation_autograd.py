@@ -14,9 +14,9 @@ import math
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from lib.ssm import rotation
+from lib.ssm._autograd import differentiable_once
 
 __all__ = ["turned_back"]
 
@@ -48,7 +48,7 @@ class _TurnedBack(Function):
         return tuple(turned)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, *arrived):
         phase, *turned = ctx.saved_tensors
         shape, groups, M = turned[0].shape, ctx.groups, phase.shape[-1]
@@ -86,8 +86,7 @@ def _turns(phase: Tensor, like: Tensor, kind: torch.dtype) -> Tensor:
 
 def _cells(value: Tensor, groups: int) -> Tensor:
     """Vectors (b, t, G or H, R, N) as complex cells (b, t, G, 1 or J, R, N / 2)."""
-    value = value if value.stride(-1) == 1 else value.contiguous()
-    return torch.view_as_complex(value.unflatten(-1, (-1, 2))).unflatten(2, (groups, -1))
+    return rotation.as_complex(value).unflatten(2, (groups, -1))
 
 
 def _multiply(cells: Tensor, turns: Tensor, target: Tensor) -> None:

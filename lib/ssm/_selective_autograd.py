@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from lib.ssm._autograd import differentiable_once
 
 __all__ = ["ChunkedScan", "CompiledScan"]
 
@@ -37,7 +38,7 @@ class ChunkedScan(torch.autograd.Function):
         return y, h
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, dy, dh):
         x, dt, A, B, C, reset, *edges = ctx.saved_tensors
         work = _work_space(x, A, 3)
@@ -80,7 +81,7 @@ class CompiledScan(torch.autograd.Function):
         return y, last.mT.contiguous()
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, dy, dh):
         from lib.ssm import _selective_numba as kernels
 

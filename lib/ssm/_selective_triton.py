@@ -14,7 +14,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from lib.ssm._autograd import differentiable_once
 
 __all__ = ["selective_scan_triton"]
 
@@ -220,7 +221,7 @@ class _SelectiveScan(torch.autograd.Function):
         return y, final
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, d_y, d_final):
         *inputs, keep, edges, reset = ctx.saved_tensors
         x, dt, A, B, C = inputs

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import torch
 import triton
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from lib.ssm import _triton_kernels as kernels
+from lib.ssm._autograd import differentiable_once, of_log_decays
 
 __all__ = ["INTERPRETED", "Tiles", "chunk_scan", "tiles"]
 
@@ -159,7 +159,7 @@ class _ChunkScan(torch.autograd.Function):
         return y, final
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx, d_y, d_final):
         *given, h, final = ctx.saved_tensors
         x, B = given[0], given[4]
@@ -176,7 +176,8 @@ class _ChunkScan(torch.autograd.Function):
         d_log_decay, d_later, d_now = (torch.empty_like(d_read) for _ in range(3))
         came = (*given, final, anchors, d_y, d_final, d_read)
         launch(kernels.write_gradient, *came, d_x, d_log_decay, d_later, d_now, d_vectors, d_h, marks=True)
-        d_log_decay = d_log_decay[..., 0].sum(0)  # at a token's first row it counts all of the token's rows
+        # At a token's first row it counts all of the token's rows.
+        d_log_decay = of_log_decays(d_log_decay[..., 0].sum(0), given[1])
         return d_x, d_log_decay, d_later.sum((0, 4)), d_now.sum((0, 4)), _summed(d_vectors, B), d_C, d_h, None, None
 
 

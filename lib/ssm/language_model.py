@@ -244,7 +244,9 @@ class LanguageModel(nn.Module):
         if state is None:
             state = [None] * len(self.blocks)
         if not isinstance(state, (list, tuple)) or len(state) != len(self.blocks):
-            raise ValueError(f"state must hold one entry for each of {len(self.blocks)} blocks, got {type(state)}")
+            raise ValueError(
+                f"state must hold one entry for each of {len(self.blocks)} blocks, got {checks.describe(state)}"
+            )
         u = self.embedding(tokens)
         after = []
         for layer, (block, norm) in enumerate(zip(self.blocks, self.block_norms)):

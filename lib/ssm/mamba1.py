@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib import checks
-from lib.ssm import _block, _initial
+from lib.ssm import _block, _initial, selective
+from lib.ssm._autograd import needs_plain_operations
 from lib.ssm._block import BlockState, SequenceBlock
 from lib.ssm.selective import selective_scan, selective_step
+from lib.ssm.state import padding
 
 __all__ = ["Mamba1Block"]
 
@@ -134,20 +136,48 @@ class Mamba1Block(SequenceBlock):
         dt, B, C = self._selected(x)
         if lengths is not None:
             # A token of no length that writes nothing leaves the state as it is, to the last bit.
-            over = _block.padding(lengths, u.shape[1])[..., None]
-            dt = dt.masked_fill(over, _block.SHORTEST)
-            x = x.masked_fill(over, 0)
+            over = padding(lengths, u.shape[1])
+            dt = dt.masked_fill(over[..., None], _block.SHORTEST)
+            x = x.masked_fill(over[..., None], 0)
+            reset = None if reset is None else reset & ~over
         y, h = selective_scan(x, dt, self._rates(), B, C, _block.single(self.D), initial_state=h, reset=reset)
         return self.out_proj(y * functional.silu(z)), BlockState(window, h)
 
     def _read_one(self, u: Tensor, state) -> tuple[Tensor, BlockState]:
-        window, h = _block.parts(state)
+        window, h = _block.parts(state, "state")
+        quick = None if torch.is_grad_enabled() else self._read_one_compiled(u, window, h)
+        if quick is not None:
+            return quick
         x, z = self.in_proj(u).chunk(2, dim=-1)
         x, window = self.conv.step(x, window)
         x = functional.silu(x) if self.conv.width else x
         dt, B, C = self._selected(x)
         y, h = selective_step(x, dt, self._rates(), B, C, _block.single(self.D), state=h)
         return self.out_proj(y * functional.silu(z)), BlockState(window, h)
+
+    def _read_one_compiled(self, u: Tensor, window, h) -> tuple[Tensor, BlockState] | None:
+        """One token with compiled loops between the linear maps; None if torch is to take it, or to complain.
+
+        Small operations cost more than their arithmetic: this is for generating, where nothing is differentiated.
+        """
+        if not isinstance(window, Tensor) or not isinstance(h, Tensor) or not _compiles(u, window, h):
+            return None
+        conv, batch, channels = self.conv, len(u), self.d_inner
+        fits = window.shape == (batch, conv.width - 1, channels) and h.shape == (batch, channels, self.d_state)
+        if not conv.width or not fits:
+            return None
+        from lib.ssm import _mamba1_numba as kernels
+
+        xz, after = self.in_proj(u), BlockState(u.new_empty(window.shape), u.new_empty(h.shape))
+        xy = torch.empty_like(xz)
+        x, y = xy.chunk(2, dim=-1)
+        kernels.convolve(*_arrays(xz, window.contiguous(), conv.weight, conv.bias, after.window, xy))
+        raw, B, C = self.step_map(x), self.input_map(x), self.output_map(x)
+        if B.shape != C.shape or C.shape != (batch, self.d_state):
+            return None
+        B, C, h = B.contiguous(), C.contiguous(), h.contiguous()
+        given = _arrays(xz, raw, self.dt_bias, self.A_log, B, C, self.D, h, after.scan, xy)
+        return (self.out_proj(y), after) if kernels.read(_block.SHORTEST, *given) else None
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)
@@ -170,3 +200,16 @@ class Mamba1Block(SequenceBlock):
             raise ValueError(f"{name} must be {wanted} of type {dtype}, but fails: {problem}") from problem
         if tuple(out.shape) != (1, self.d_state) or bool(out.any()):
             raise ValueError(f"{name} must be {wanted} that is linear, got outputs of shape {tuple(out.shape)}")
+
+
+def _compiles(*tensors: Tensor) -> bool:
+    """Whether compiled loops can take these tensors, of which nothing is recorded or differentiated."""
+    kind = tensors[0].dtype
+    if kind not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
+        return False
+    alike = all(tensor.is_cpu and tensor.dtype == kind for tensor in tensors)
+    return alike and not needs_plain_operations(*tensors) and selective._kernels() is not None
+
+
+def _arrays(*tensors: Tensor) -> list:
+    return [(tensor.detach() if tensor.requires_grad else tensor).numpy() for tensor in tensors]

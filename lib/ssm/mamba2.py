@@ -127,7 +127,7 @@ class Mamba2Block(SequenceBlock):
         return self._output(y, inputs[0], z), BlockState(window, memory)
 
     def _read_one(self, u: Tensor, state) -> tuple[Tensor, BlockState]:
-        window, memory = _block.parts(state)
+        window, memory = _block.parts(state, "state")
         z, inputs, window = self._projected(u[:, None], window)
         x, dt, A, B, C = (part[:, 0] for part in inputs)
         y, memory = scan_step(x, dt, A, B, C, state=memory, validate=False)

@@ -261,7 +261,7 @@ def _rotated_pairs(d_state: int, rotate_fraction: float) -> int:
     checks.real_number("rotate_fraction", rotate_fraction, lowest=0, highest=1, open_below=True)
     if d_state % 2:
         raise ValueError(f"d_state must be even to turn in pairs, got {d_state}")
-    rotated = int(rotate_fraction * d_state / 2)
+    rotated = int(rotate_fraction * (d_state // 2) + 1e-9)  # 15/22 of 22 pairs are 15, in floating numbers a bit less
     if not rotated:
         raise ValueError(f"rotate_fraction must turn at least one of {d_state // 2} pairs, got {rotate_fraction}")
     return rotated

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lib import checks
 from lib.ssm import backends, rotation
+from lib.ssm._autograd import needs_plain_operations, without_autocast
 from lib.ssm._frame import finish, in_turning_frame, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.state import ScanState, read
@@ -24,6 +25,7 @@ from lib.ssm.state import ScanState, read
 __all__ = ["mimo_scan_chunked", "mimo_scan_sequential", "mimo_step"]
 
 
+@without_autocast
 def mimo_scan_sequential(
     x, dt, A, B, C, lam=None, theta=None, *, initial_state=None, reset=None, lengths=None, validate=True
 ) -> tuple[Tensor, ScanState]:
@@ -44,6 +46,7 @@ def mimo_scan_sequential(
     return sequential(given)
 
 
+@without_autocast
 def mimo_scan_chunked(
     x: Tensor,
     dt: Tensor,
@@ -105,6 +108,8 @@ def mimo_scan_chunked(
         checks.integer("chunk_length", chunk_length, lowest=1)
     checks.choice("backend", backend, backends.BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate, ranks=True)
+    if needs_plain_operations(x, dt, A, B, C, lam, theta, *(initial_state or ())):
+        return sequential(given)
     log_decay, later, now, B, C, h, phase = in_turning_frame(given, fused=True)
     length = max(1, 64 // x.shape[-1]) if chunk_length is None else chunk_length
     how = dict(backend=backend, resets=reset is not None)
@@ -112,6 +117,7 @@ def mimo_scan_chunked(
     return finish(given, y.mT, h, B, phase)
 
 
+@without_autocast
 def mimo_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True) -> tuple[Tensor, ScanState]:
     """One token: the step of generation.
 

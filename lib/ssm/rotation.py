@@ -55,12 +55,21 @@ def turned(v: Tensor, angle: Tensor) -> Tensor:
     pairs, rotated = v.shape[-1] // 2, angle.shape[-1]
     if rotated == 0:
         return v
+    if v.dtype in (torch.bfloat16, torch.float16):  # there are no complex numbers of half precision
+        return turned(v.float(), angle.float()).to(v.dtype)
     cosine, sine = angle.cos(), angle.sin()
     if rotated < pairs:
         cosine, sine = pad(cosine, (0, pairs - rotated), value=1.0), pad(sine, (0, pairs - rotated))
     # One product of complex numbers is several times faster than four of real ones, taken apart and put together.
-    cells = torch.view_as_complex(v.unflatten(-1, (pairs, 2)).contiguous())
-    return torch.view_as_real(cells * torch.complex(cosine, sine)).flatten(-2)
+    return torch.view_as_real(as_complex(v) * torch.complex(cosine, sine)).flatten(-2)
+
+
+def as_complex(v: Tensor) -> Tensor:
+    """Vectors (..., N) as complex cells (..., N / 2), without a copy where the pairs lie in place."""
+    *steps, last = v.stride()
+    in_place = last == 1 and v.storage_offset() % 2 == 0 and all(step % 2 == 0 for step in steps)
+    v = v if in_place else v.clone(memory_format=torch.contiguous_format)
+    return torch.view_as_complex(v.unflatten(-1, (-1, 2)))
 
 
 def phases(dt: Tensor, theta: Tensor, start: Tensor | None = None, reset: Tensor | None = None) -> Tensor:

@@ -7,7 +7,8 @@ Each head of width P has a memory h of N cells per channel:
 
 R turns pairs of cells. With lam = 1 and theta = 0 this is Mamba-2. All forms give the same numbers. Batch b, time T,
 heads H, head width P, state N, rotated pairs M <= N/2; B and C come in G groups, G dividing H. Inputs may be half
-precision: decays and states are at least float32, angles are summed in float64, and y has the type of x.
+precision: decays and states are at least float32, angles are summed in float64, and y has the type of x. Automatic
+mixed precision changes none of this.
 
 Source: Lahoti et al., "Mamba-3", arXiv:2603.15569, Propositions 1-4; chunks after Dao and Gu, arXiv:2405.21060.
 """
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor
 
 from lib import checks
-from lib.live import tracing
 from lib.ssm import _chunks, backends, masks, rotation
+from lib.ssm._autograd import needs_plain_operations, without_autocast
 from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.backends import BACKENDS
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 
+@without_autocast
 def scan(
     x: Tensor,
     dt: Tensor,
@@ -100,7 +102,8 @@ def scan(
     Notes
     -----
     The gradient is written out and can be taken once; for higher derivatives use :func:`scan_chunked`.
-    It looks at y again: add to y with ``y + ...``, not in place (torch says so otherwise).
+    It looks at y again: add to y with ``y + ...``, not in place (torch says so otherwise). Under ``torch.func`` and in
+    forward mode plain operations run; ``vmap`` needs ``validate=False``.
 
     Examples
     --------
@@ -112,9 +115,9 @@ def scan(
     checks.integer("chunk_length", chunk_length, lowest=1)
     checks.choice("backend", backend, BACKENDS)
     given = read(x, dt, A, B, C, lam, theta, initial_state, reset, lengths, validate=validate)
-    plain = tracing.active()
+    plain = needs_plain_operations(x, dt, A, B, C, lam, theta, *(initial_state or ()))
     log_decay, later, now, B, C, h, phase = in_turning_frame(given, fused=not plain)
-    if plain:  # a figure that is being recorded needs plain operations
+    if plain:
         y, h = _chunks.chunk_scan(given.x, log_decay, later, now, B, C, h, chunk_length)
     else:
         how = dict(backend=backend, resets=reset is not None)
@@ -122,6 +125,7 @@ def scan(
     return finish(given, y, h, B, phase)
 
 
+@without_autocast
 def scan_sequential(
     x, dt, A, B, C, lam=None, theta=None, *, initial_state=None, reset=None, lengths=None, validate=True
 ) -> tuple[Tensor, ScanState]:
@@ -140,6 +144,7 @@ def scan_sequential(
     return sequential(given)
 
 
+@without_autocast
 def scan_matrix(x, dt, A, B, C, lam=None, theta=None, *, validate=True) -> Tensor:
     """All tokens at once, as one masked matrix of T x T weights per head: y = (L * C B^T) x.
 
@@ -161,6 +166,7 @@ def scan_matrix(x, dt, A, B, C, lam=None, theta=None, *, validate=True) -> Tenso
     return torch.einsum("bhts,bshp->bthp", L * scores, x).to(given.x.dtype)
 
 
+@without_autocast
 def scan_chunked(
     x,
     dt,
@@ -195,6 +201,7 @@ def scan_chunked(
     return finish(given, y, h, B, phase)
 
 
+@without_autocast
 def scan_step(x, dt, A, B, C, lam=None, theta=None, state=None, *, validate=True) -> tuple[Tensor, ScanState]:
     """One token: the step of generation, at a cost that does not grow with what was read.
 

@@ -27,6 +27,7 @@ from torch.autograd import forward_ad
 from lib import checks
 from lib.live import tracing
 from lib.ssm import _selective_autograd
+from lib.ssm._autograd import needs_plain_operations, without_autocast
 
 __all__ = ["selective_scan", "selective_step"]
 
@@ -35,6 +36,7 @@ MOST_CELLS = 256  # of a state that Triton keeps on the chip
 HALVES = (torch.bfloat16, torch.float16)
 
 
+@without_autocast
 def selective_scan(
     x, dt, A, B, C, D=None, *, initial_state=None, reset=None, method: str = "auto"
 ) -> tuple[Tensor, Tensor]:
@@ -186,8 +188,7 @@ def _chosen(method: str, x: Tensor, *others: Tensor):
     """The function that runs the scan."""
     device, size = x.device, others[1].shape[1]
     if method == "auto":
-        # What is recorded, or differentiated forwards, has to be made of torch's own operations.
-        if tracing.active() or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in (x, *others)):
+        if needs_plain_operations(x, *others):
             method = "parallel"
         elif device.type == "cpu":
             method = "numba" if _kernels() is not None else "chunked"

@@ -67,7 +67,7 @@ class Inputs:
         """Which tokens are padding, (b, T)."""
         if self.lengths is None:
             return None
-        return torch.arange(self.time, device=self.x.device) >= self.lengths[:, None]
+        return padding(self.lengths, self.time)
 
 
 def read(
@@ -110,10 +110,17 @@ def read(
         rotated = 0 if theta is None else theta.shape[-1]
         _state("state" if step else "initial_state", initial_state, x, B.shape[3], rotated, compute)
     check_marks(x, reset, lengths)
+    if reset is not None and lengths is not None:  # nothing starts in the padding
+        reset = reset & ~padding(lengths, x.shape[1])
     if checks.flag("validate", validate):
         _values({"x": x, **given, "B": B, "C": C}, lengths, x.shape[1])
     converted = {name: None if value is None else value.to(compute) for name, value in steps.items()}
     return Inputs(x=x, B=B, C=C, **converted, state=initial_state, reset=reset, lengths=lengths)
+
+
+def padding(lengths: Tensor, time: int) -> Tensor:
+    """True (b, T) at the tokens that follow the end of their sequence."""
+    return torch.arange(time, device=lengths.device) >= lengths[:, None]
 
 
 def _one_type(named: dict) -> None:

@@ -235,6 +235,76 @@ def test_steps_equal_the_full_forward(make):
     close(block(u), expected, 0)
 
 
+def stepped(block, u, state=None):
+    """Outputs and the state after tokens read one by one."""
+    outputs = []
+    for token in u.unbind(1):
+        y, state = block.step(token, state)
+        outputs.append(y)
+    return torch.stack(outputs, 1), state
+
+
+def switched_rows(values):
+    """The same numbers with the rows of each sequence side by side in memory."""
+    return values.mT.contiguous().mT
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_compiled_steps_of_mamba_1_equal_the_full_forward(context, dtype, tolerance, width):
+    """Step lengths, rates and activations of both signs, far beyond where softplus is the identity."""
+    block, u = shaken(partial(BLOCKS["mamba1"], conv_width=width), dtype=dtype), 9 * tokens(3, 13).to(dtype)
+    with torch.no_grad():
+        block.dt_bias += torch.linspace(-40, 25, len(block.dt_bias), dtype=dtype)
+    expected, final = block.prefill(u)
+    with context():
+        first, state = stepped(block, u[:, :6])
+        state = BlockState(*(switched_rows(part) for part in state))
+        assert block._read_one_compiled(u[:, 6], *state) is not None
+        second, state = stepped(block, u[:, 6:], state)
+    for ours, theirs in zip([torch.cat([first, second], 1), *pieces(state)], [expected, *pieces(final)], strict=True):
+        if theirs.numel():
+            close(ours, theirs.detach(), tolerance * theirs.abs().max().item())
+
+
+def test_compiled_steps_leave_the_state_and_recorded_activations_alone():
+    block, u, seen = shaken(BLOCKS["mamba1"]), tokens(2, 3), []
+    block.in_proj.register_forward_hook(lambda module, given, out: seen.append((out, out.clone())))
+    with torch.inference_mode():
+        _, state = block.prefill(u)
+        kept = [part.clone() for part in pieces(state)]
+        block.step(u[:, 0], state)
+    for now, before in [*seen, *zip(pieces(state), kept)]:
+        close(now, before, 0)
+
+
+def test_compiled_steps_take_any_maps_and_leave_what_does_not_fit_to_torch():
+    class Mirrored(nn.Module):
+        """A map with its numbers in another order in memory, and one of a shape to complain of."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner, self.cells = nn.Linear(2 * D_MODEL, 4, bias=False, dtype=torch.float64), 4
+
+        def forward(self, x):
+            return self.inner(x).mT.contiguous().mT[..., : self.cells]
+
+    mirrored = Mirrored()
+    block = shaken(partial(BLOCKS["mamba1"], input_map=mirrored, output_map=nn.Sequential(mirrored)))
+    u = tokens(3, 5)
+    expected = block(u).detach()
+    with torch.inference_mode():
+        y, state = stepped(block, u)
+        close(y, expected)
+        mirrored.cells = 3
+        with pytest.raises(ValueError, match=r"B must have shape \(3, 4\)"):
+            block.step(u[:, 0], state)
+        mirrored.cells = 4
+        with pytest.raises(ValueError, match="finite"):
+            block.step(torch.full_like(u[:, 0], torch.nan), state)
+
+
 @every_block
 def test_going_on_from_a_state(make):
     block, u = shaken(make), tokens(2, 14)
@@ -264,6 +334,21 @@ def test_packed_sequences_do_not_see_each_other(make):
             close(y[row, start:end], alone[row])
         for ours, theirs in zip(pieces(final), pieces(state), strict=True):
             close(ours[row], theirs[row])
+
+
+@every_block
+def test_packed_and_padded_rows_read_token_by_token(make):
+    """Marks at the first token, side by side and in the padding; the state is that after the last real token."""
+    block, u, lengths = shaken(make), tokens(3, 9), torch.tensor([1, 9, 5])
+    reset = torch.tensor([[1, 0, 1, 1, 0, 0, 1, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0, 1], [0, 1, 0, 0, 0, 1, 0, 0, 0]]).bool()
+    y, after = block.prefill(u, reset=reset, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        state = None
+        for t in range(length):
+            out, state = block.step(u[row : row + 1, t], None if reset[row, t] else state)
+            close(out[0], y[row, t])
+        for alone, together in zip(pieces(state), pieces(after), strict=True):
+            close(alone[0], together[row])
 
 
 @every_block
@@ -539,3 +624,9 @@ def test_blocks_run_in_the_page(name):
     program = recorded(figure, {"size": 1.0})
     for page, ours in replays(program, figure, [{"size": 0.3}, {"size": -2.0}]):
         np.testing.assert_allclose(np.asarray(page), ours.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("pairs", [15, 22])
+def test_a_share_of_pairs_is_not_rounded_away(pairs):
+    block = Mamba3Block(D_MODEL, d_state=44, head_dim=4, rotate_fraction=pairs / 22)
+    assert block.rotated == pairs

@@ -141,9 +141,8 @@ def test_no_second_derivative_of_a_backward_by_hand(method):
     x = example(1, 4, 1, 2)
     x["x"].requires_grad_()
     y, _ = selective.selective_scan(**x, method=method)
-    (slope,) = torch.autograd.grad(y.square().sum(), x["x"], create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        slope.sum().backward()
+    with pytest.raises(RuntimeError, match="taken once"):
+        torch.autograd.grad(y.square().sum(), x["x"], create_graph=True)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -133,6 +133,17 @@ def test_strong_and_weak_decays_in_one_chunk_keep_their_digits():
     assert largest([y], [expected]) < 1e-6
 
 
+def test_no_gradient_of_a_log_decay_that_leaves_nothing():
+    """There the sums, which cancel, hold nothing but their rounding."""
+    data = problem(T=20, b=1, decay=0.1)
+    data[1][:, ::2] = -60.0
+    single, double = leaves(data, torch.float32), leaves(data, torch.float64)
+    _, found, *_ = gradients(_triton.chunk_scan(*single, cut=tile()), single)
+    _, expected, *_ = gradients(recurrence(*double), double)
+    assert (found[:, ::2] == 0).all()
+    assert largest([found], [expected]) < TOLERANCE
+
+
 def test_half_precision_comes_and_goes_and_the_state_stays_single():
     """bfloat16 has 8 binary digits: numbers are off by up to 2^-9, and what the interpreter rounds by 2^-8."""
     halves = [torch.bfloat16 if name in (0, 4, 5) else torch.float32 for name in range(7)]  # x, B and C

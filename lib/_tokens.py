@@ -21,13 +21,13 @@ def softplus(z: Tensor) -> Tensor:
 
 
 def forgetting(step: Tensor, decay: Tensor) -> Tensor:
-    """Lower-triangular exp(-decay * (step[j+1] + ... + step[l])), shape (..., L, L).
+    """exp(-decay * (step[j+1] + ... + step[l])) for j <= l, else 0: (..., L, L).
 
-    The sums are built up from their own terms: differences of one running sum would lose the small ones beside a large
-    step.
+    Each sum is built from its own terms: differences of one running sum would
+    lose the small ones beside a large step.
     """
     size = step.shape[-1]
-    lower = torch.ones(size, size, dtype=step.dtype, device=step.device).tril()
+    lower = step.new_ones(size, size).tril()
     passed = (step[..., :, None] * lower.tril(-1)).cumsum(dim=-2)
     return torch.exp(-decay[..., None, None] * passed) * lower
 

@@ -1,4 +1,4 @@
-"""Compiled loops of :mod:`lib.ssm.mamba1`: what one token meets between the linear maps.
+"""Compiled loops of :mod:`lib.ssm.mamba1`: what one token meets between the linear maps, or with them.
 
 All arrays are C-contiguous and share float32 or float64. The halves of xz (b, 2 d) are the projected token and its
 gate, those of xy (b, 2 d) the activated input of the scan and the gated output.
@@ -7,9 +7,9 @@ gate, those of xy (b, 2 d) the activated input of the scan and the gated output.
 import numpy as np
 from numba import njit
 
-from lib.ssm._selective_numba import OPTIONS, _exp, step
+from lib.ssm._selective_numba import OPTIONS, _dot, _exp, step
 
-__all__ = ["convolve", "read"]
+__all__ = ["convolve", "read", "token"]
 
 # Beyond, a rate exp(A_log) or its inverse is no number in single precision.
 LARGEST = 87
@@ -72,3 +72,34 @@ def read(shortest, xz, raw, dt_bias, A_log, B, C, D, h, after, xy):
         for j in range(channels):
             xy[i, channels + j] = y[i, j] * _silu(xz[i, channels + j], one)
     return fine and wrong == 0
+
+
+@njit(**OPTIONS)
+def _multiply(matrix, vector, out):
+    for j in range(out.size):
+        out[j] = _dot(matrix[j], vector)
+
+
+@njit(**OPTIONS)
+def token(
+    shortest, u, in_proj, window, weight, bias, down, up, dt_bias, A_log, S_B, S_C, D, h, out_proj, moved, after, out
+):
+    """One token u (1, d_model) through the whole block; what is returned as in :func:`read`.
+
+    The matrices are those of the linear maps: S_Delta = up @ down. The window moves to ``moved``, the state h to
+    ``after``, and out has shape (1, d_model).
+    """
+    kind, channels = u.dtype, D.size
+    xz, xy = np.empty((1, 2 * channels), kind), np.empty((1, 2 * channels), kind)
+    short, raw = np.empty(len(down), kind), np.empty((1, channels), kind)
+    B, C = np.empty((1, len(S_B)), kind), np.empty((1, len(S_C)), kind)
+    _multiply(in_proj, u[0], xz[0])
+    convolve(xz, window, weight, bias, moved, xy)
+    x = xy[0, :channels]
+    _multiply(down, x, short)
+    _multiply(up, short, raw[0])
+    _multiply(S_B, x, B[0])
+    _multiply(S_C, x, C[0])
+    fine = read(shortest, xz, raw, dt_bias, A_log, B, C, D, h, after, xy)
+    _multiply(out_proj, xy[0, channels:], out[0])
+    return fine

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 from lib import checks
 from lib.ssm import _block, _initial, selective
@@ -168,16 +169,38 @@ class Mamba1Block(SequenceBlock):
             return None
         from lib.ssm import _mamba1_numba as kernels
 
-        xz, after = self.in_proj(u), BlockState(u.new_empty(window.shape), u.new_empty(h.shape))
+        after = BlockState(u.new_empty(window.shape), u.new_empty(h.shape))
+        matrices = self._matrices(u) if batch == 1 else None
+        if matrices is not None:
+            in_proj, down, up, S_B, S_C, out_proj = matrices
+            before = (u, in_proj, window, conv.weight, conv.bias, down, up, self.dt_bias, self.A_log, S_B, S_C, self.D)
+            out = u.new_empty(1, len(out_proj))
+            fine = kernels.token(_block.SHORTEST, *_arrays(*before, h, out_proj, *after, out))
+            return (out, after) if fine else None
+        xz = self.in_proj(u)
         xy = torch.empty_like(xz)
         x, y = xy.chunk(2, dim=-1)
-        kernels.convolve(*_arrays(xz, window.contiguous(), conv.weight, conv.bias, after.window, xy))
+        kernels.convolve(*_arrays(xz, window, conv.weight, conv.bias, after.window, xy))
         raw, B, C = self.step_map(x), self.input_map(x), self.output_map(x)
         if B.shape != C.shape or C.shape != (batch, self.d_state):
             return None
-        B, C, h = B.contiguous(), C.contiguous(), h.contiguous()
         given = _arrays(xz, raw, self.dt_bias, self.A_log, B, C, self.D, h, after.scan, xy)
         return (self.out_proj(y), after) if kernels.read(_block.SHORTEST, *given) else None
+
+    def _matrices(self, u: Tensor) -> list[Tensor] | None:
+        """What the linear maps multiply with, in the order of the token; None if a map is more than its matrix."""
+        steps = self.step_map
+        if type(steps) is not nn.Sequential or len(steps) != 2 or _is_watched(steps) or _has_any_global_hook():
+            return None
+        matrices = []
+        for linear in (self.in_proj, *steps, self.input_map, self.output_map, self.out_proj):
+            if type(linear) is not nn.Linear or linear.bias is not None or _is_watched(linear):
+                return None
+            matrices.append(linear.weight)
+        inner, rank = self.d_inner, len(matrices[1])
+        wanted = [(2 * inner, u.shape[1]), (rank, inner), (inner, rank), *2 * [(self.d_state, inner)]]
+        fits = [matrix.shape for matrix in matrices[:-1]] == wanted and matrices[-1].shape[1] == inner
+        return matrices if fits and _compiles(u, *matrices) else None
 
     def _selected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _block.step_length(self.step_map(x), self.dt_bias), self.input_map(x), self.output_map(x)
@@ -211,5 +234,10 @@ def _compiles(*tensors: Tensor) -> bool:
     return alike and not needs_plain_operations(*tensors) and selective._kernels() is not None
 
 
+def _is_watched(module: nn.Module) -> bool:
+    """Whether a call of the module may do more than its class says."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
 def _arrays(*tensors: Tensor) -> list:
-    return [(tensor.detach() if tensor.requires_grad else tensor).numpy() for tensor in tensors]
+    return [(tensor.detach() if tensor.requires_grad else tensor).contiguous().numpy() for tensor in tensors]

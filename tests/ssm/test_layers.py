@@ -252,9 +252,10 @@ def switched_rows(values):
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("width", [1, 2, 4])
-def test_compiled_steps_of_mamba_1_equal_the_full_forward(context, dtype, tolerance, width):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_compiled_steps_of_mamba_1_equal_the_full_forward(context, dtype, tolerance, width, batch):
     """Step lengths, rates and activations of both signs, far beyond where softplus is the identity."""
-    block, u = shaken(partial(BLOCKS["mamba1"], conv_width=width), dtype=dtype), 9 * tokens(3, 13).to(dtype)
+    block, u = shaken(partial(BLOCKS["mamba1"], conv_width=width), dtype=dtype), 9 * tokens(batch, 13).to(dtype)
     with torch.no_grad():
         block.dt_bias += torch.linspace(-40, 25, len(block.dt_bias), dtype=dtype)
     expected, final = block.prefill(u)
@@ -268,15 +269,75 @@ def test_compiled_steps_of_mamba_1_equal_the_full_forward(context, dtype, tolera
             close(ours, theirs.detach(), tolerance * theirs.abs().max().item())
 
 
-def test_compiled_steps_leave_the_state_and_recorded_activations_alone():
-    block, u, seen = shaken(BLOCKS["mamba1"]), tokens(2, 3), []
+@pytest.mark.parametrize("batch", [1, 2])
+def test_compiled_steps_leave_the_state_and_recorded_activations_alone(batch):
+    block, u, seen = shaken(BLOCKS["mamba1"]), tokens(batch, 3), []
     block.in_proj.register_forward_hook(lambda module, given, out: seen.append((out, out.clone())))
     with torch.inference_mode():
         _, state = block.prefill(u)
         kept = [part.clone() for part in pieces(state)]
         block.step(u[:, 0], state)
+    assert len(seen) == 2
     for now, before in [*seen, *zip(pieces(state), kept)]:
         close(now, before, 0)
+
+
+def with_bias(block):
+    block.out_proj.bias = nn.Parameter(torch.ones(D_MODEL, dtype=torch.float64))
+
+
+def with_own_forward(block):
+    block.step_map.forward = lambda x: -block.step_map[1](block.step_map[0](x))
+
+
+CHANGES = {
+    "hook": lambda block: block.step_map[0].register_forward_hook(lambda module, given, out: 2 * out),
+    "hook before": lambda block: block.output_map.register_forward_pre_hook(lambda module, given: (3 * given[0],)),
+    "hook of several": lambda block: block.step_map.register_forward_hook(lambda module, given, out: -out),
+    "bias": with_bias,
+    "own forward": with_own_forward,
+    "one more map": lambda block: block.step_map.append(nn.Tanh()),
+    "parametrization": lambda block: nn.utils.parametrizations.weight_norm(block.input_map),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_compiled_steps_of_one_sequence_ask_maps_that_are_more_than_a_matrix(change):
+    block, u = shaken(BLOCKS["mamba1"]), tokens(1, 5)
+    assert block._matrices(u[:, 0]) is not None
+    change(block)
+    with torch.no_grad():
+        assert block._matrices(u[:, 0]) is None
+        close(stepped(block, u)[0], block(u))
+
+
+def test_compiled_steps_of_one_sequence_follow_their_weights():
+    """Changed in place, replaced, in another order in memory, or not a number."""
+    block, u = shaken(BLOCKS["mamba1"]), tokens(1, 5)
+    with torch.no_grad():
+        for weight in block.parameters():
+            weight.mul_(1.1)
+            close(stepped(block, u)[0], block(u))
+            weight.data = (weight.data + 0.1).mT.contiguous().mT if weight.dim() == 2 else weight.data + 0.1
+            close(stepped(block, u)[0], block(u))
+        _, state = block.step(u[:, 0])
+        with pytest.raises(ValueError, match="finite"):
+            block.step(torch.full_like(u[:, 0], torch.nan), state)
+        block.input_map.weight = nn.Parameter(torch.ones(3, 2 * D_MODEL, dtype=torch.float64))
+        with pytest.raises(ValueError, match=r"B must have shape \(1, 4\)"):
+            block.step(u[:, 0], state)
+
+
+def test_a_hook_of_all_modules_hears_compiled_steps_of_one_sequence():
+    block, u, heard = shaken(BLOCKS["mamba1"]), tokens(1, 2), []
+    with torch.no_grad():
+        _, state = block.step(u[:, 0])
+        handle = nn.modules.module.register_module_forward_hook(lambda module, given, out: heard.append(module))
+        try:
+            block.step(u[:, 1], state)
+        finally:
+            handle.remove()
+    assert {block.in_proj, block.input_map, block.output_map, block.out_proj} <= set(heard)
 
 
 def test_compiled_steps_take_any_maps_and_leave_what_does_not_fit_to_torch():

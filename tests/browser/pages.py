@@ -37,11 +37,13 @@ class Visit:
         """Bring every part of the page near, as a reader does, so that every figure is drawn."""
         height = self.page.evaluate("document.documentElement.scrollHeight")
         for y in range(0, height, 600):
-            self.page.evaluate(f"window.scrollTo(0, {y})")
+            self.page.evaluate(f"window.scrollTo({{top: {y}, behavior: 'instant'}})")
             self.page.wait_for_timeout(30)
         for kind, ready in (("div.book-plotly", "[data-drawn]"), ("figure.live", ".live-on")):
             for i in range(self.page.locator(kind).count()):
-                self.page.locator(kind).nth(i).scroll_into_view_if_needed()
+                # Not Playwright's own way, which waits for two frames alike: a busy machine may owe it frames.
+                here = "element => element.scrollIntoView({block: 'center', behavior: 'instant'})"
+                self.page.locator(kind).nth(i).evaluate(here)
             count = self.page.locator(kind).count()
             if count:
                 self.page.locator(f"{kind}{ready}").nth(count - 1).wait_for(state="attached", timeout=60_000)

@@ -21,6 +21,7 @@ import time
 import numpy as np
 import torch
 
+from benchmarks.timing import best_of
 from lib import fisher, markov, results
 
 SEED = 0
@@ -150,18 +151,6 @@ def check(ways: dict[str, dict[str, object]]) -> dict[str, float]:
     return gaps
 
 
-def race(ways: dict[str, dict[str, object]], rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds of the best round of every way; they take turns."""
-    best = {workload: dict.fromkeys(calls, math.inf) for workload, calls in ways.items()}
-    for _ in range(rounds):
-        for workload, calls in ways.items():
-            for name, call in calls.items():
-                start = time.process_time()
-                call()
-                best[workload][name] = min(best[workload][name], time.process_time() - start)
-    return best
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1_000_000)
@@ -175,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     ways = contenders(problems(options.pairs, options.chains, options.side))
     print("largest differences from ours")
     gaps = check(ways)
-    best = race(ways, options.rounds)
+    best = best_of(ways, options.rounds)
     values: dict[str, float] = {"pairs": options.pairs, "chains": options.chains, "pixels": options.side**2}
     for workload, seconds in best.items():
         for name, taken in seconds.items():

@@ -25,6 +25,7 @@ import scipy
 import torch
 from scipy.optimize import curve_fit
 
+from benchmarks.timing import best_of
 from lib import law_intervals, results
 from lib.heavy_tail import bootstrap_heavy_tail, fit_heavy_tail
 from lib.joint_fit import bootstrap_joint_law
@@ -135,18 +136,6 @@ def check(ways: dict[str, dict[str, object]], loop: int) -> dict[str, float]:
     return gaps
 
 
-def race(ways: dict[str, dict[str, object]], rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds of the best round of every way; they take turns."""
-    best = {workload: dict.fromkeys(calls, math.inf) for workload, calls in ways.items()}
-    for _ in range(rounds):
-        for workload, calls in ways.items():
-            for name, call in calls.items():
-                start = time.process_time()
-                call()
-                best[workload][name] = min(best[workload][name], time.process_time() - start)
-    return best
-
-
 def tails(points: int, samples: int, rounds: int) -> dict[str, float]:
     """Bootstrap of a tail beside refits with the powerlaw package, each choosing its own start."""
     try:
@@ -219,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
     loop = min(options.loop, options.refits)
     ways = contenders(problem, options.refits, loop)
     values: dict[str, float] = {"refits": options.refits, "points": options.points, **check(ways, loop)}
-    for workload, seconds in race(ways, options.rounds).items():
+    for workload, seconds in best_of(ways, options.rounds).items():
         for name, taken in seconds.items():
             whole = taken if name.startswith("ours") else taken * options.refits / loop
             values[f"{workload}_seconds_{name}"] = whole

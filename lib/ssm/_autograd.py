@@ -12,7 +12,14 @@ from torch.autograd import forward_ad
 
 from lib.live import tracing
 
-__all__ = ["differentiable_once", "needs_plain_operations", "of_log_decays", "without_autocast"]
+__all__ = [
+    "differentiable_once",
+    "first_difference",
+    "needs_plain_operations",
+    "of_log_decays",
+    "with_gradients",
+    "without_autocast",
+]
 
 
 def differentiable_once(backward: Callable) -> Callable:
@@ -70,3 +77,21 @@ def needs_plain_operations(*tensors: Tensor | None) -> bool:
         or (forwards and forward_ad.unpack_dual(tensor).tangent is not None)
         for tensor in given
     )
+
+
+def with_gradients(core: Callable, given, arrived) -> list[Tensor]:
+    """Output and state of a scan and the gradients of all its inputs, for gradients that arrive at the two."""
+    inputs = [value.detach().requires_grad_() for value in given]
+    y, h = core(*inputs)
+    arrived = [d.to(out.dtype) for d, out in zip(arrived, (y, h), strict=True)]
+    gradients = torch.autograd.grad((y, h), inputs, arrived, allow_unused=True, materialize_grads=True)
+    return [y.detach(), h.detach(), *gradients]
+
+
+def first_difference(names, found, expected, tolerance: float) -> str | None:
+    """The first of several results that is further off than a share of its size, in a few words; None if none is."""
+    for name, value, wanted in zip(names, found, expected, strict=True):
+        error = ((value.double() - wanted).norm() / wanted.norm()).item()
+        if not error < tolerance:  # also where it is no number
+            return f"{name} is off by {error:.1e} of its size"
+    return None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lib import checks
 from lib.ssm import _chunks, _chunks_autograd
+from lib.ssm._autograd import first_difference, with_gradients
 
 __all__ = ["BACKENDS", "choose", "chunk_scan", "disagreement"]
 
@@ -191,20 +192,16 @@ def disagreement(
     with torch.inference_mode(False), torch.enable_grad(), autocast:
         given, arrived = _example(device, dtype, N, P, ranks, resets)
         try:
-            found = _with_gradients(functools.partial(core, resets=resets), given, arrived)
+            found = with_gradients(functools.partial(core, resets=resets), given, arrived)
         except Exception as problem:  # compilers raise whatever they like
             lines = str(problem).splitlines()
             return f"{type(problem).__name__}: {lines[0] if lines else ''}"
         precise = [value.double() for value in given]
-        expected = _with_gradients(
+        expected = with_gradients(
             functools.partial(_chunks_autograd.chunk_scan, chunk_length=64), precise, [d.double() for d in arrived]
         )
     names = ("y", "h", *(f"the gradient of {name}" for name in ("x", "log_decay", "later", "now", "B", "C", "h")))
-    for name, value, wanted in zip(names, found, expected, strict=True):
-        error = ((value.double() - wanted).norm() / wanted.norm()).item()
-        if not error <= TOLERANCE[dtype]:  # also where it is no number
-            return f"{name} is off by {error:.1e} of its size"
-    return None
+    return first_difference(names, found, expected, TOLERANCE[dtype])
 
 
 def _example(device, dtype, N, P, ranks, resets) -> tuple[list[Tensor], list[Tensor]]:
@@ -228,15 +225,6 @@ def _example(device, dtype, N, P, ranks, resets) -> tuple[list[Tensor], list[Ten
     h, d_h = normal(1, 2, N, P).to(kind), normal(1, 2, N, P).to(kind)
     given = [value.to(device) for value in (x, log_decay, later, now, B, C, h)]
     return given, [normal(*x.shape).to(dtype).to(device), d_h.to(device)]
-
-
-def _with_gradients(core, given, arrived) -> list[Tensor]:
-    """Outputs of a scan and the gradients of all its inputs."""
-    inputs = [value.detach().requires_grad_() for value in given]
-    y, h = core(*inputs)
-    arrived = [d.to(out.dtype) for d, out in zip(arrived, (y, h), strict=True)]
-    gradients = torch.autograd.grad((y, h), inputs, arrived, allow_unused=True, materialize_grads=True)
-    return [y.detach(), h.detach(), *gradients]
 
 
 def _trusted(name: str, core: Callable, device: torch.device, dtype: torch.dtype, sizes: dict) -> bool:

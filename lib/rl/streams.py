@@ -1,0 +1,156 @@
+"""Random numbers for training runs side by side: one generator for each member and shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from lib import checks
+
+__all__ = ["Streams", "derived_seed"]
+
+
+def derived_seed(seed: int, role: str, shard: int = 0) -> int:
+    """Seed of the stream that plays one role in the run with this seed.
+
+    Streams of different roles or shards are independent, however close their seeds lie (numpy's SeedSequence mixes
+    them).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the whole run, at least 0.
+    role : str
+        What the stream is for, such as "environment", "action" or "policy".
+    shard : int
+        Part of the batch that the stream serves.
+
+    Returns
+    -------
+    int
+        From 0 to 2**64 - 1.
+
+    Examples
+    --------
+    >>> derived_seed(0, "action") != derived_seed(0, "environment") != derived_seed(1, "environment")
+    True
+    """
+    checks.integer("seed", seed, lowest=0)
+    checks.integer("shard", shard, lowest=0)
+    if not isinstance(role, str) or not role:
+        raise ValueError(f"role must be a non-empty text, got {checks.describe(role)}")
+    sequence = np.random.SeedSequence([int(seed), int(shard), *role.encode()])
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+class Streams:
+    """Generators for members (seeds run side by side) and shards (equal parts of a batch).
+
+    A member draws what the same seed would draw alone, and a shard what it would draw in a process of its own. That is
+    what makes runs side by side, and runs on several devices, comparable with single ones.
+
+    Parameters
+    ----------
+    seed : int or sequence of int
+        Seed of the run, or one for each member. With a sequence, whatever is drawn has a leading members dimension.
+    role : str
+        See :func:`derived_seed`.
+    device : str or torch.device
+        Where numbers are drawn.
+    shards : int
+        Number of equal parts of the batch.
+    shard : int, optional
+        Draw for this part alone, as one of several processes does; all parts by default.
+
+    Attributes
+    ----------
+    members : int or None
+    blocks : list of list of torch.Generator
+        ``blocks[member][k]`` draws for the k-th part that is held here.
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> Streams(3, "action").uniform(4).shape
+    torch.Size([4])
+    >>> several = Streams((3, 5), "action").uniform(4)
+    >>> bool((several[0] == Streams(3, "action").uniform(4)).all())
+    True
+    """
+
+    def __init__(
+        self,
+        seed: int | Sequence[int],
+        role: str,
+        device: str | torch.device = "cpu",
+        *,
+        shards: int = 1,
+        shard: int | None = None,
+    ):
+        alone = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+        if not alone and (isinstance(seed, (str, bytes)) or not isinstance(seed, Sequence) or not len(seed)):
+            raise ValueError(f"seed must be an integer or a sequence of integers, got {checks.describe(seed)}")
+        self.device = checks.device("device", device)
+        self.shards = checks.integer("shards", shards, lowest=1)
+        if shard is not None:
+            checks.integer("shard", shard, lowest=0, highest=shards - 1)
+        held = range(shards) if shard is None else (shard,)
+        self.members = None if alone else len(seed)
+        self.blocks = [
+            [torch.Generator(self.device).manual_seed(derived_seed(number, role, part)) for part in held]
+            for number in ([seed] if alone else seed)
+        ]
+
+    def each(self, draw: Callable[[torch.Generator], torch.Tensor]) -> torch.Tensor:
+        """Join what each generator draws: parts along the first dimension, members along a new one before it."""
+        if len(self.blocks) == 1 and len(self.blocks[0]) == 1:
+            drawn = draw(self.blocks[0][0])
+            return drawn if self.members is None else drawn[None]
+        rows = [torch.cat([draw(generator) for generator in row]) for row in self.blocks]
+        return rows[0] if self.members is None else torch.stack(rows)
+
+    def share(self, n: int) -> int:
+        """Entries of a batch of n that each generator serves."""
+        parts = len(self.blocks[0])
+        if n % parts:
+            raise ValueError(f"n must be a multiple of the {parts} shards held here, got {n}")
+        return n // parts
+
+    def uniform(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Uniform numbers in [0, 1), of shape (n, *rest) or (members, n, *rest)."""
+        size = (self.share(n), *rest)
+        return self.each(lambda source: torch.rand(size, generator=source, dtype=dtype, device=self.device))
+
+    def normal(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Standard normal numbers, of shape (n, *rest) or (members, n, *rest)."""
+        size = (self.share(n), *rest)
+        return self.each(lambda source: torch.randn(size, generator=source, dtype=dtype, device=self.device))
+
+    def permutations(self, count: int) -> torch.Tensor:
+        """One permutation of 0 .. count - 1 for each generator: (members or 1, parts, count), int64."""
+        rows = [
+            torch.stack([torch.randperm(count, generator=source, device=self.device) for source in row])
+            for row in self.blocks
+        ]
+        return torch.stack(rows)
+
+    def state_dict(self) -> list[list[torch.Tensor]]:
+        """Where every generator stands."""
+        return [[generator.get_state() for generator in row] for row in self.blocks]
+
+    def load_state_dict(self, state: list[list[torch.Tensor]]) -> None:
+        """Go on from where :meth:`state_dict` stood."""
+        if [len(row) for row in state] != [len(row) for row in self.blocks]:
+            raise ValueError(
+                f"state must hold {len(self.blocks)} x {len(self.blocks[0])} generators, "
+                f"got {[len(row) for row in state]}"
+            )
+        for row, saved in zip(self.blocks, state):
+            for generator, position in zip(row, saved):
+                generator.set_state(position)

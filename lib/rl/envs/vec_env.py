@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lib import checks
-from lib.rl.spaces import Box, Discrete, MultiDiscrete, Space
+from lib.rl.spaces import Discrete, Space
 from lib.rl.streams import Streams
 
 __all__ = ["EnvState", "Transition", "VecEnv", "columns", "reset", "step"]

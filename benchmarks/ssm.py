@@ -30,7 +30,6 @@ from benchmarks.ssm_cases import (
     MAMBA3_CONTENDERS,
     SEED,
     SSD_CONTENDERS,
-    Bars,
     check,
     forward,
     gradient,
@@ -39,7 +38,7 @@ from benchmarks.ssm_cases import (
     selective_inputs,
     ssd_inputs,
 )
-from benchmarks.timing import peak_bytes, race
+from benchmarks.timing import Bars, peak_bytes, race
 from lib import results
 from lib.ssm import mimo
 

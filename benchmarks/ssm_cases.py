@@ -120,20 +120,3 @@ def check(group: str, ways: dict[str, Callable], make: Callable, shape: tuple[in
 
 def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found.detach().double() - wanted).norm() / wanted.norm())
-
-
-class Bars:
-    """Ratios against what is asked of them."""
-
-    def __init__(self):
-        self.values: dict[str, float | bool] = {}
-
-    def at_least(self, name: str, ratio: float, bar: float) -> None:
-        self._keep(name, ratio, ratio >= bar, f">= {bar:g}")
-
-    def at_most(self, name: str, ratio: float, bar: float) -> None:
-        self._keep(name, ratio, ratio <= bar, f"<= {bar:g}")
-
-    def _keep(self, name: str, ratio: float, holds: bool, bar: str) -> None:
-        print(f"  {'holds' if holds else 'FAILS'}: {name.replace('_', ' ')} = {ratio:.2f}, bar {bar}", flush=True)
-        self.values |= {f"{name}": ratio, f"{name}_holds": holds}

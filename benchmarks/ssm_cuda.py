@@ -9,8 +9,6 @@ and 90th percentile. Copy and matrix product of the device stand beside them.
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -19,14 +17,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import ssm_peers as peers
-from benchmarks.ssm_cases import SEED, Bars, relative
+from benchmarks.ssm_cases import SEED, relative
+from benchmarks.timing import Bars, Clock
 from lib.ssm import mimo, scan, selective
 
 NOTE = (
     "bfloat16 inputs, float32 steps and states; medians of 50 samples between events after 10 calls, four sets of "
     "inputs in turn; peak is what forward and backward allocate"
 )
-SETS, WARM, SAMPLES = 4, 10, 50
+SETS = 4
 WIDTH, STATE, HEADS = 64, 128, 32
 
 
@@ -144,52 +143,6 @@ def agreeing(group: str, ways: dict[str, Callable], make: Callable, device: torc
         else:
             print(f"  {group:10s} {name:16s} left out: it does not agree", flush=True)
     return kept
-
-
-class Clock:
-    """Milliseconds between events of a GPU; on a CPU, where this is only tried out, by the wall."""
-
-    def __init__(self, device: torch.device):
-        self.cuda = device.type == "cuda"
-
-    def milliseconds(self, call: Callable) -> float:
-        if not self.cuda:
-            began = time.perf_counter()
-            call()
-            return 1e3 * (time.perf_counter() - began)
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
-        call()
-        last.record()
-        torch.cuda.synchronize()
-        return first.elapsed_time(last)
-
-    def race(self, calls: dict[str, list[Callable]], quick: bool) -> dict[str, tuple[float, float, float]]:
-        """Median, 10th and 90th percentile of contenders that take turns, each through its sets of inputs."""
-        warm, samples = (1, 3) if quick else (WARM, SAMPLES)
-        taken = {name: [] for name in calls}
-        for each in calls.values():
-            for number in range(warm):
-                each[number % len(each)]()
-        for number in range(samples):
-            for name, each in calls.items():
-                taken[name].append(self.milliseconds(each[number % len(each)]))
-        return {name: (statistics.median(each), *_tenths(each)) for name, each in taken.items()}
-
-    def peak_megabytes(self, call: Callable) -> float:
-        if not self.cuda:
-            return math.nan
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        rest = torch.cuda.memory_allocated()
-        call()
-        torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - rest) / 1e6
-
-
-def _tenths(samples: list[float]) -> tuple[float, float]:
-    ordered = sorted(samples)
-    return ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
 
 
 def group_times(

@@ -1,4 +1,4 @@
-"""What benchmarks share: contenders that take turns, and the peak memory of one call."""
+"""What benchmarks share: contenders that take turns, the peak memory of one call, and ratios against bars."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+WARM, SAMPLES = 10, 50
 
 
 def race(
@@ -60,3 +62,66 @@ def peak_bytes(call: Callable) -> int:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     call()
     return resident("VmHWM") - rest
+
+
+class Clock:
+    """Milliseconds between events of a GPU; on a CPU, where this is only tried out, by the wall."""
+
+    def __init__(self, device: torch.device):
+        self.cuda = device.type == "cuda"
+
+    def milliseconds(self, call: Callable) -> float:
+        if not self.cuda:
+            began = time.perf_counter()
+            call()
+            return 1e3 * (time.perf_counter() - began)
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+        call()
+        last.record()
+        torch.cuda.synchronize()
+        return first.elapsed_time(last)
+
+    def race(self, calls: dict[str, list[Callable]], quick: bool) -> dict[str, tuple[float, float, float]]:
+        """Median, 10th and 90th percentile of contenders that take turns, each through its sets of inputs."""
+        warm, samples = (1, 3) if quick else (WARM, SAMPLES)
+        taken = {name: [] for name in calls}
+        for each in calls.values():
+            for number in range(warm):
+                each[number % len(each)]()
+        for number in range(samples):
+            for name, each in calls.items():
+                taken[name].append(self.milliseconds(each[number % len(each)]))
+        return {name: (statistics.median(each), *_tenths(each)) for name, each in taken.items()}
+
+    def peak_megabytes(self, call: Callable) -> float:
+        if not self.cuda:
+            return math.nan
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        rest = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - rest) / 1e6
+
+
+def _tenths(samples: list[float]) -> tuple[float, float]:
+    ordered = sorted(samples)
+    return ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
+
+
+class Bars:
+    """Ratios against what is asked of them."""
+
+    def __init__(self):
+        self.values: dict[str, float | bool] = {}
+
+    def at_least(self, name: str, ratio: float, bar: float) -> None:
+        self._keep(name, ratio, ratio >= bar, f">= {bar:g}")
+
+    def at_most(self, name: str, ratio: float, bar: float) -> None:
+        self._keep(name, ratio, ratio <= bar, f"<= {bar:g}")
+
+    def _keep(self, name: str, ratio: float, holds: bool, bar: str) -> None:
+        print(f"  {'holds' if holds else 'FAILS'}: {name.replace('_', ' ')} = {ratio:.2f}, bar {bar}", flush=True)
+        self.values |= {f"{name}": ratio, f"{name}_holds": holds}

@@ -36,8 +36,8 @@ def modules_below(path, prefix=""):
     """Public modules of `lib` and of its packages, as ``module`` or ``package.module``."""
     for found in pkgutil.iter_modules(path):
         if found.ispkg and found.name not in MAKING:
-            package = importlib.import_module(f"lib.{found.name}")
-            yield from modules_below(package.__path__, f"{found.name}.")
+            package = importlib.import_module(f"lib.{prefix}{found.name}")
+            yield from modules_below(package.__path__, f"{prefix}{found.name}.")
         elif not found.ispkg and found.name[0] != "_":
             yield prefix + found.name
 

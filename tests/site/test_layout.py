@@ -79,12 +79,13 @@ COMMON = {"claims", "data", "device", "exercises", "figures", "glue", "live", "r
 
 @pytest.mark.parametrize("chapter", WRITTEN, ids=lambda chapter: chapter.slug)
 def test_a_written_chapter_has_its_modules_claims_and_notebook(chapter):
-    lines = re.findall(r"(?m)^ *from lib((?:\.ssm)?) import (.+)$", chapter.source().read_text(encoding="utf-8"))
+    lines = re.findall(r"(?m)^ *from lib((?:\.ssm|\.rl)?) import (.+)$", chapter.source().read_text(encoding="utf-8"))
     modules = {
         f"{package[1:]}/{name.strip().split()[0]}".lstrip("/") for package, names in lines for name in names.split(",")
     } - COMMON
     assert modules
-    assert all((ROOT / f"lib/{module}.py").is_file() for module in modules), modules
+    found = [(ROOT / f"lib/{module}{end}").is_file() for module in modules for end in (".py", "/__init__.py")]
+    assert sum(found) == len(modules), modules
     assert (ROOT / f"claims/{chapter.slug}.yml").is_file()
     assert list((ROOT / "tests").glob(f"test_{chapter.module}*.py"))
     assert (ROOT / f"book/notebooks/{chapter.part}/{chapter.slug}.ipynb").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -106,6 +107,22 @@ class Streams:
             [torch.Generator(self.device).manual_seed(derived_seed(number, role, part)) for part in held]
             for number in ([seed] if alone else seed)
         ]
+
+    def beside(self, role: str) -> Streams:
+        """Streams of another role with the same members and shards: their seeds are derived from these.
+
+        Examples
+        --------
+        >>> environment = Streams((3, 5), "environment", shards=2)
+        >>> environment.beside("action").uniform(4).shape
+        torch.Size([2, 4])
+        """
+        other = copy.copy(self)
+        other.blocks = [
+            [torch.Generator(self.device).manual_seed(derived_seed(source.initial_seed(), role)) for source in row]
+            for row in self.blocks
+        ]
+        return other
 
     def each(self, draw: Callable[[torch.Generator], torch.Tensor]) -> torch.Tensor:
         """Join what each generator draws: parts along the first dimension, members along a new one before it."""

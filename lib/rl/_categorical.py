@@ -1,0 +1,56 @@
+"""Choices among k actions from their logits: draws, log-probabilities, entropies.
+
+Logits come with the actions last, but the networks store them with the rows last, one row of memory for each action.
+All sums over actions therefore run over the first dimension. Nothing is computed in less than float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["draw", "log_probabilities", "score"]
+
+
+def _actions_first(logits: Tensor) -> Tensor:
+    logits = logits.movedim(-1, 0)
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Logarithms of the probabilities of all actions, of the shape of the logits (..., k)."""
+    return _actions_first(logits).log_softmax(0).movedim(0, -1)
+
+
+def draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions by inversion of the distribution function, and their log-probabilities.
+
+    Logits (..., k) and uniform numbers (...) in [0, 1): one number for one draw, of any number of actions.
+    """
+    z = _actions_first(logits)
+    if len(z) == 2:
+        gap = z[1] - z[0]
+        action = uniform < gap.sigmoid()
+        return action.long(), functional.logsigmoid(torch.where(action, gap, -gap))
+    z = z - z.amax(0)
+    heights = z.exp().cumsum_(0)
+    total = heights[-1]
+    # The product may round up to the total.
+    action = (heights <= uniform * total).sum(0).clamp_(max=len(z) - 1)
+    return action, z.gather(0, action.unsqueeze(0)).squeeze(0).sub_(total.log())
+
+
+def score(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of actions (...) under logits (..., k), and the entropies of the distributions."""
+    z = _actions_first(logits)
+    if len(z) == 2:
+        gap = z[1] - z[0]
+        size = gap.abs()
+        return (
+            functional.logsigmoid(torch.where(action.bool(), gap, -gap)),
+            functional.softplus(-size) + size * torch.sigmoid(-size),
+        )
+    logp = z.log_softmax(0)
+    entropy = -(logp.exp() * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(0)
+    return logp.gather(0, action.unsqueeze(0)).squeeze(0), entropy

@@ -1,0 +1,344 @@
+"""Multilayer perceptrons for policies and values: several seeds side by side, and gradients in tiles.
+
+Small networks on many rows are bound by memory, not by arithmetic: a layer writes activations that the next one reads
+back. Here rows pass through all layers in tiles whose activations stay in the cache, biases and activation functions
+are applied in place, and the gradient is written out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lib import checks
+from lib.rl.streams import derived_seed
+from lib.ssm._autograd import needs_plain_operations
+
+__all__ = ["MLP", "member_seeds"]
+
+# Bytes of one layer's activations in a tile. On a CPU four of them share a second-level cache; on a GPU a tile has to
+# keep the whole device busy, and is there to bound the memory.
+TILE_BYTES = {"cpu": 2**19, "cuda": 2**26}
+
+
+def member_seeds(seed: int | Sequence[int], members: int | None = None) -> tuple[list[int], int | None]:
+    """Seeds of networks trained side by side, and how many there are.
+
+    Parameters
+    ----------
+    seed : int or sequence of int
+        One seed, or one for each member.
+    members : int, optional
+        Number of members. With one seed they take it and those that follow: seed, seed + 1, ...
+
+    Returns
+    -------
+    list of int, int or None
+        The seeds, and the number of members; None for one network without a members dimension.
+
+    Raises
+    ------
+    ValueError
+        If a seed is no integer of at least 0, or there are more or fewer seeds than members.
+
+    Examples
+    --------
+    >>> member_seeds(7)
+    ([7], None)
+    >>> member_seeds((3, 5)), member_seeds(3, members=2)
+    (([3, 5], 2), ([3, 4], 2))
+    """
+    if members is not None:
+        members = checks.integer("members", members, lowest=1)
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        first = checks.integer("seed", seed, lowest=0)
+        return [first + k for k in range(members or 1)], members
+    if isinstance(seed, (str, bytes)) or not isinstance(seed, Sequence) or not len(seed):
+        raise ValueError(f"seed must be an integer or a sequence of integers, got {checks.describe(seed)}")
+    seeds = [checks.integer("seed", number, lowest=0) for number in seed]
+    if members is not None and members != len(seeds):
+        raise ValueError(f"members must be None or the number of seeds, {len(seeds)}, got {members}")
+    return seeds, len(seeds)
+
+
+class MLP(nn.Module):
+    """Layers of weights and biases with an activation function between them.
+
+    Weights start orthogonal, times a gain for each layer, and biases at zero. They are drawn in float64 on the CPU, so
+    that a seed gives the same network on every device.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths of the input, of the hidden layers, and of the output.
+    members : int, optional
+        Networks side by side; see :func:`member_seeds`. Member k equals the network of its seed alone.
+    activation : str
+        "tanh" or "relu".
+    gains : sequence of float, optional
+        Gain of each layer; sqrt 2 before the activations and 1 at the end by default.
+    seed : int or sequence of int
+        Seed, or one for each member.
+    role : str
+        What the network is for, such as "policy": networks of different roles start independently.
+    tile : int, optional
+        Rows that pass through all layers at once, over all members; by default as many as the cache holds.
+    device : str or torch.device
+    dtype : torch.dtype
+
+    Attributes
+    ----------
+    weights, biases : nn.ParameterList
+        (out, in) and (out,) for each layer, after (members,) if there are members.
+    members : int or None
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind.
+
+    Notes
+    -----
+    The gradient can be taken once. A batch of one tile keeps its activations for the backward pass; of a longer one
+    only the input is kept, and each tile is computed again. Under autocast, in torch.func, forward-mode derivatives,
+    torch.compile and live figures plain torch operations run instead.
+
+    Examples
+    --------
+    >>> network = MLP((4, 64, 64, 2), seed=(0, 1, 2))
+    >>> network(torch.zeros(3, 100, 4)).shape
+    torch.Size([3, 100, 2])
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        members: int | None = None,
+        activation: str = "tanh",
+        gains: Sequence[float] | None = None,
+        seed: int | Sequence[int] = 0,
+        role: str = "network",
+        tile: int | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Sequence) or len(sizes) < 2:
+            raise ValueError(f"sizes must be at least two integers, got {checks.describe(sizes)}")
+        self.sizes = tuple(checks.integer("sizes", size, lowest=1) for size in sizes)
+        layers = len(self.sizes) - 1
+        if gains is None:
+            gains = (math.sqrt(2),) * (layers - 1) + (1.0,)
+        if isinstance(gains, (str, bytes)) or not isinstance(gains, Sequence) or len(gains) != layers:
+            raise ValueError(f"gains must be {layers} numbers, one for each layer, got {checks.describe(gains)}")
+        gains = [checks.real_number("gains", gain, lowest=0) for gain in gains]
+        checks.choice("activation", activation, tuple(ACTIVATIONS))
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise ValueError(f"dtype must be a floating type of torch, got {checks.describe(dtype)}")
+        device = checks.device("device", device)
+        self.activation = activation
+        self.tile = None if tile is None else checks.integer("tile", tile, lowest=1)
+        seeds, self.members = member_seeds(seed, members)
+
+        drawn = [_orthogonal(self.sizes, gains, derived_seed(number, role)) for number in seeds]
+        stacked = [torch.stack(layer) if self.members is not None else layer[0] for layer in zip(*drawn)]
+        self.weights = nn.ParameterList(nn.Parameter(layer.to(device, dtype)) for layer in stacked)
+        self.biases = nn.ParameterList(nn.Parameter(layer.new_zeros(layer.shape[:-1])) for layer in self.weights)
+
+    def extra_repr(self) -> str:
+        return f"{self.sizes}, members={self.members}, activation={self.activation!r}"
+
+    @property
+    def rows_per_tile(self) -> int:
+        """Rows of each member that pass through all layers at once."""
+        if self.tile is not None:
+            return max(1, self.tile // (self.members or 1))
+        weight = self.weights[0]
+        room = TILE_BYTES.get(weight.device.type, TILE_BYTES["cpu"])
+        return max(32, room // (weight.element_size() * max(self.sizes) * (self.members or 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Output of every row.
+
+        Parameters
+        ----------
+        x : Tensor
+            (..., n, d), or (..., members, n, d). The last dimensions may be those of a picture: as many are joined as
+            make up the width of the input. True/false and integer inputs are cast tile by tile.
+
+        Returns
+        -------
+        Tensor
+            The leading dimensions of x, then the width of the output.
+
+        Raises
+        ------
+        ValueError
+            If the shape or type of x does not fit.
+        """
+        rows, lead = self._rows(x)
+        layers = len(self.weights)
+        parameters = [*self.weights, *self.biases]
+        if torch.is_autocast_enabled(rows.device.type) or needs_plain_operations(rows, *parameters):
+            y = _plain(rows, self.weights, self.biases, ACTIVATIONS[self.activation])
+        else:
+            if self.members is None:
+                parameters = [parameter.unsqueeze(0) for parameter in parameters]
+            options = (ACTIVATIONS[self.activation], self.rows_per_tile)
+            if torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters)):
+                y = _WrittenGradient.apply(rows, *options, *parameters)
+            else:
+                y = _evaluate(rows, parameters[:layers], parameters[layers:], *options)[0]
+        y = y.view(y.shape[0], *lead, y.shape[2])
+        return y[0] if self.members is None else y.movedim(0, -3)
+
+    def _rows(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """View an input as (members or 1, rows, width); also the leading dimensions that make up the rows."""
+        if not isinstance(x, Tensor):
+            raise ValueError(f"x must be a tensor, got {checks.describe(x)}")
+        dtype = self.weights[0].dtype
+        if x.dtype != dtype and (x.is_floating_point() or x.is_complex()):
+            raise ValueError(f"x must be {dtype} as the weights are, or integers, got {checks.describe(x)}")
+        joined = x.dim() - 1
+        while joined > 0 and math.prod(x.shape[joined:]) < self.sizes[0]:
+            joined -= 1
+        lead = x.shape[: max(joined, 0)]
+        if x.dim() == 0 or math.prod(x.shape[joined:]) != self.sizes[0]:
+            raise ValueError(f"x must have shape (..., {self.sizes[0]}), got {checks.describe(x)}")
+        width = self.sizes[0]
+        x = x.flatten(joined) if joined < x.dim() - 1 else x
+        if self.members is None:
+            return x.reshape(1, -1, width), tuple(lead)
+        if len(lead) < 2 or lead[-2] != self.members:
+            raise ValueError(f"x must have shape (..., {self.members}, n, {self.sizes[0]}), got {checks.describe(x)}")
+        return x.movedim(-3, 0).reshape(self.members, -1, width), (*lead[:-2], lead[-1])
+
+
+def _orthogonal(sizes: Sequence[int], gains: Sequence[float], seed: int) -> list[Tensor]:
+    """First weights of all layers of one network."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = [torch.empty(out, width, dtype=torch.float64) for width, out in itertools.pairwise(sizes)]
+    for weight, gain in zip(weights, gains):
+        nn.init.orthogonal_(weight, gain, generator=generator)
+    return weights
+
+
+class _Tanh:
+    """The hyperbolic tangent in place, and its gradient from what it returned."""
+
+    plain = staticmethod(torch.tanh)
+    apply_ = staticmethod(torch.tanh_)
+
+    @staticmethod
+    def backward_(arrived: Tensor, activated: Tensor) -> Tensor:
+        return torch.ops.aten.tanh_backward.grad_input(arrived, activated, grad_input=arrived)
+
+
+class _Relu:
+    """The positive part in place, and its gradient from what it returned."""
+
+    plain = staticmethod(torch.relu)
+    apply_ = staticmethod(torch.relu_)
+
+    @staticmethod
+    def backward_(arrived: Tensor, activated: Tensor) -> Tensor:
+        return torch.ops.aten.threshold_backward.grad_input(arrived, activated, 0, grad_input=arrived)
+
+
+ACTIVATIONS = {"tanh": _Tanh, "relu": _Relu}
+
+
+def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type) -> Tensor:
+    """The network in plain operations, for rows of shape (members or 1, rows, width)."""
+    h = x.to(weights[0].dtype)
+    for layer, (weight, bias) in enumerate(zip(weights, biases)):
+        h = activation.plain(h) if layer else h
+        h = functional.linear(h, weight, bias) if weight.dim() == 2 else torch.matmul(h, weight.mT) + bias.unsqueeze(1)
+    return h
+
+
+def _hidden(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type, room: Sequence[Tensor] | None
+) -> list[Tensor]:
+    """Activations of the hidden layers of one tile, in the room there is or in fresh tensors."""
+    activations = []
+    for layer, (weight, bias) in enumerate(zip(weights[:-1], biases[:-1])):
+        out = None if room is None else room[layer][:, : x.shape[1]]
+        h = torch.bmm(activations[-1] if layer else x, weight.mT, out=out)
+        activations.append(activation.apply_(h.add_(bias.unsqueeze(1))))
+    return activations
+
+
+def _room(x: Tensor, weights: Sequence[Tensor], tile: int) -> list[Tensor] | None:
+    """Memory for the activations of a tile, to be used for one after the other; None if there is only one."""
+    if x.shape[1] <= tile:
+        return None
+    return [weight.new_empty(x.shape[0], tile, weight.shape[1]) for weight in weights[:-1]]
+
+
+def _evaluate(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type, tile: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Output of rows (members, rows, width), and the activations if all rows fit one tile."""
+    members, rows, _ = x.shape
+    # The output is narrow: stored with rows last, it is written and read without strides.
+    y = weights[-1].new_empty(members, weights[-1].shape[1], rows)
+    room = _room(x, weights, tile)
+    activations = []
+    for start in range(0, rows, tile):
+        part = x[:, start : start + tile].to(y.dtype)
+        activations = _hidden(part, weights, biases, activation, room)
+        torch.bmm(weights[-1], (activations[-1] if activations else part).mT, out=y[:, :, start : start + tile])
+    return y.add_(biases[-1].unsqueeze(2)).mT, [] if room else activations
+
+
+class _WrittenGradient(torch.autograd.Function):
+    """:func:`_evaluate` and its gradient, tile by tile."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, activation: type, tile: int, *parameters: Tensor) -> Tensor:
+        layers = len(parameters) // 2
+        y, activations = _evaluate(x, parameters[:layers], parameters[layers:], activation, tile)
+        ctx.save_for_backward(x, *parameters, *activations)
+        ctx.layers, ctx.activation, ctx.tile = layers, activation, tile
+        return y
+
+    @staticmethod
+    def backward(ctx, arrived: Tensor):
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "the gradient of an MLP is written out and can be taken once, but create_graph=True asks for a second: "
+                "use torch.func, or torch.nn.Sequential with these weights"
+            )
+        with torch.autocast(arrived.device.type, enabled=False):
+            return _gradients(ctx, arrived)
+
+
+def _gradients(ctx, arrived: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradients of the input, if asked for, and of all parameters."""
+    x, *saved = ctx.saved_tensors
+    layers = ctx.layers
+    weights, biases, kept = saved[:layers], saved[layers : 2 * layers], saved[2 * layers :]
+    of_input = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+    of_weights = [torch.zeros_like(weight) for weight in weights]
+    of_biases = [torch.zeros_like(bias) for bias in biases]
+    room = _room(x, weights, ctx.tile)
+    for start in range(0, x.shape[1], ctx.tile):
+        part = x[:, start : start + ctx.tile].to(weights[0].dtype)
+        inputs = [part, *(_hidden(part, weights, biases, ctx.activation, room) if room else kept)]
+        change = arrived[:, start : start + ctx.tile]
+        for layer in reversed(range(layers)):
+            of_weights[layer].baddbmm_(change.mT, inputs[layer])
+            of_biases[layer].add_(change.sum(1))
+            if layer:
+                change = ctx.activation.backward_(torch.bmm(change, weights[layer]), inputs[layer])
+            elif of_input is not None:
+                torch.bmm(change, weights[0], out=of_input[:, start : start + ctx.tile])
+    return of_input, None, None, *of_weights, *of_biases

@@ -62,7 +62,8 @@ def check() -> None:
     unit = [*pytest, "--ignore=tests/browser", "--ignore=tests/colab", "-n", "2", "--dist", "loadfile"]
     run("Unit tests, properties, doctests", *unit, "--durations=10")
     build()
-    run("Browser: every page of the site", *pytest, "tests/browser", "--durations=5")
+    # Two Chromiums, and the tests as they come: the pages take very different times.
+    run("Browser: every page of the site", *pytest, "tests/browser", "-n", "2", "--durations=5")
     run("Notebooks with Colab's versions", *pytest, "tests/colab", "--durations=5")
     print(f"\nEverything passed in {(time.monotonic() - start) / 60:.1f} minutes.")
 

@@ -58,7 +58,7 @@ def test_a_page_is_readable_without_javascript(browser, server, name):
         figures = seen.page.locator("figure.live, div.book-plotly")
         for i in range(figures.count()):
             picture = figures.nth(i).locator("img.only-light")
-            picture.scroll_into_view_if_needed()
+            picture.evaluate("element => element.scrollIntoView({behavior: 'instant'})")
             assert picture.get_attribute("alt")
             box = picture.bounding_box()
             assert box is not None

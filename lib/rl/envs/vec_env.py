@@ -8,60 +8,62 @@ limit and the automatic reset, and the class :class:`VecEnv`, which keeps n stat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from lib import checks
+from lib.rl.envs._restart import EnvState, Transition, blocks, chosen, replaced, restart
 from lib.rl.spaces import Discrete, Space
 from lib.rl.streams import Streams
 
 __all__ = ["EnvState", "Transition", "VecEnv", "columns", "reset", "step"]
 
 
-class EnvState(NamedTuple):
-    """States of environments and the steps since their last resets."""
-
-    state: torch.Tensor
-    elapsed: torch.Tensor
-
-
-class Transition(NamedTuple):
-    """What one step of n environments returns.
-
-    Attributes
-    ----------
-    observation : Tensor, (n, ...)
-        What the policy sees next; where an episode ended, the first observation of the next one.
-    reward : Tensor, (n,)
-    terminated : Tensor of bool, (n,)
-        The episode reached a terminal state: nothing is worth anything after it.
-    truncated : Tensor of bool, (n,)
-        The time limit cut an episode that would have gone on: its last state still has a value.
-    final_observation : Tensor, (n, ...)
-        What this step led to, before any reset.
-    """
-
-    observation: torch.Tensor
-    reward: torch.Tensor
-    terminated: torch.Tensor
-    truncated: torch.Tensor
-    final_observation: torch.Tensor
-
-
 def columns(*parts: torch.Tensor) -> torch.Tensor:
-    """Join components into states of shape (..., d) in which each component is contiguous, and so fast to read."""
+    """Join components into states of shape (..., d) in which each component is contiguous, and so fast to read.
+
+    Examples
+    --------
+    >>> columns(torch.zeros(5), torch.ones(5)).shape
+    torch.Size([5, 2])
+    """
     return torch.stack(parts).movedim(0, -1)
 
 
 def reset(env: VecEnv, n: int, generator: torch.Generator, params: Any = None) -> tuple[EnvState, torch.Tensor]:
     """Start n episodes: a pure function of its arguments.
 
+    Parameters
+    ----------
+    env : VecEnv
+        Says what the environment is; its own states and streams are neither read nor changed.
+    n : int
+        Number of episodes, at least 1.
+    generator : torch.Generator
+        Source of the first states, on the device of the environment.
+    params : optional
+        Parameters of the dynamics; those of ``env`` by default.
+
     Returns
     -------
     EnvState, Tensor
         The states and what they show.
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> from lib.rl.envs.cart_pole import CartPole
+    >>> env_state, observation = reset(CartPole(1), 3, torch.Generator().manual_seed(0))
+    >>> env_state.elapsed
+    tensor([0, 0, 0], dtype=torch.int32)
     """
+    checks.integer("n", n, lowest=1)
+    params = _read(env, generator, params)
     state = env.initial(n, generator, params)
     elapsed = torch.zeros(n, dtype=torch.int32, device=state.device)
     return EnvState(state, elapsed), env.observe(state, params)
@@ -74,59 +76,65 @@ def step(
 
     Episodes that end are started anew in the same call; the observation from before is ``final_observation``.
 
+    Parameters
+    ----------
+    env : VecEnv
+        Says what the environment is; its own states and streams are neither read nor changed.
+    env_state : EnvState
+        From :func:`reset` or the step before.
+    action : Tensor, (n, ...)
+        One action for each environment.
+    generator : torch.Generator
+        Source of all random numbers, on the device of the environment.
+    params : optional
+        Parameters of the dynamics; those of ``env`` by default.
+
     Returns
     -------
     EnvState, Transition
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> from lib.rl.envs.cart_pole import CartPole
+    >>> env, source = CartPole(1), torch.Generator().manual_seed(0)
+    >>> env_state, observation = reset(env, 3, source)
+    >>> env_state, transition = step(env, env_state, torch.tensor([0, 1, 1]), source)
+    >>> env_state.elapsed
+    tensor([1, 1, 1], dtype=torch.int32)
     """
+    params = _read(env, generator, params)
+    if not isinstance(env_state, EnvState):
+        raise ValueError(f"env_state must be an EnvState, as reset returns it, got {checks.describe(env_state)}")
     state, elapsed = env_state
+    _fitting(action, (*elapsed.shape, *env.action_space.shape))
     arrived, reward, terminated = env.dynamics(state, action, params, generator)
-    return _restart(env, arrived, reward, terminated, elapsed + 1, [generator], params)
+    return restart(env, arrived, reward, terminated, elapsed + 1, [generator], params)
 
 
-def _restart(
-    env: VecEnv,
-    arrived: torch.Tensor,
-    reward: torch.Tensor,
-    terminated: torch.Tensor,
-    elapsed: torch.Tensor,
-    generators: Sequence[torch.Generator],
-    params: Any,
-) -> tuple[EnvState, Transition]:
-    """Apply the time limit and start the episodes that ended anew; each generator serves an equal part of them."""
-    if env.max_steps is None:
-        truncated = torch.zeros_like(terminated)
-        ended = terminated
-    else:
-        truncated = (elapsed >= env.max_steps) & ~terminated
-        ended = terminated | truncated
-    final = env.observe(arrived, params)
-    if arrived.is_cuda:
-        # Drawing for all costs less than asking the device how many ended.
-        share = ended.numel() // len(generators)
-        fresh = torch.cat([env.initial(share, source, params) for source in generators]).view_as(arrived)
-        state = torch.where(_like(ended, arrived), fresh, arrived)
-        observation = env.observe(state, params)
-    else:
-        rows = ended.nonzero(as_tuple=True)
-        count = rows[0].numel()
-        if not count:
-            return EnvState(arrived, elapsed), Transition(final, reward, terminated, truncated, final)
-        counts = [count] if len(generators) == 1 else ended.view(len(generators), -1).sum(1).tolist()
-        fresh = [env.initial(needed, source, params) for needed, source in zip(counts, generators) if needed]
-        fresh = fresh[0] if len(fresh) == 1 else torch.cat(fresh)
-        state = arrived.clone()
-        state[rows] = fresh
-        if final is arrived:
-            observation = state
-        else:
-            observation = final.clone()
-            observation[rows] = env.observe(fresh, params)
-    return EnvState(state, elapsed.masked_fill(ended, 0)), Transition(observation, reward, terminated, truncated, final)
+def _read(env: VecEnv, generator: torch.Generator, params: Any) -> Any:
+    """Check what both pure functions take, and return the parameters."""
+    if not isinstance(env, VecEnv):
+        raise ValueError(f"env must be a VecEnv, got {checks.describe(env)}")
+    checks.generator("generator", generator)
+    return env.params if params is None else _of_kind(env, params)
 
 
-def _like(mask: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """View a mask of environments so that it broadcasts over their states."""
-    return mask.view(*mask.shape, *(1,) * (other.dim() - mask.dim()))
+def _of_kind(env: VecEnv, params: Any) -> Any:
+    wanted = type(env.default_params)
+    if not isinstance(params, wanted):
+        allowed = "None" if env.default_params is None else f"{wanted.__name__} or None"
+        raise ValueError(f"params must be {allowed}, got {checks.describe(params)}")
+    return params
+
+
+def _fitting(action: torch.Tensor, wanted: tuple[int, ...]) -> None:
+    if not isinstance(action, torch.Tensor) or tuple(action.shape) != wanted:
+        raise ValueError(f"action must be a tensor of shape {wanted}, got {checks.describe(action)}")
 
 
 class VecEnv:
@@ -147,8 +155,8 @@ class VecEnv:
     seed : int or sequence of int
         Seed, or one for each member: with a sequence every tensor has a leading members dimension.
     params : optional
-        Parameters of the dynamics; ``default_params`` by default. Entries may be tensors with one value for each
-        environment.
+        Parameters of the dynamics; ``default_params`` by default. Those named in ``varying`` may be tensors of shape
+        (n,) or (members, n), with a value for each environment.
     max_steps : int, optional
         Time limit of an episode; that of the class by default.
     shards, shard : int
@@ -172,6 +180,8 @@ class VecEnv:
     action_space: Space
     max_steps: int | None = None
     default_params: Any = None
+    varying: tuple[str, ...] = ()
+    """Names of the parameters that may differ from environment to environment."""
     stochastic = False
     """Whether :meth:`dynamics` draws random numbers."""
 
@@ -193,16 +203,14 @@ class VecEnv:
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ValueError(f"dtype must be a floating type of torch, got {checks.describe(dtype)}")
         self.dtype = dtype
-        wanted = type(self.default_params)
-        if params is not None and not isinstance(params, wanted):
-            raise ValueError(f"params must be {wanted.__name__} or None, got {checks.describe(params)}")
-        self.params = self.default_params if params is None else params
+        self.params = self.default_params if params is None else _of_kind(self, params)
         if max_steps is not None:
             self.max_steps = checks.integer("max_steps", max_steps, lowest=1)
         self.check_actions = checks.flag("check_actions", check_actions)
-        self.streams = Streams(seed, "environment", self.device, shards=shards, shard=shard)
+        self.shards, self.shard = shards, shard
+        self.reseed(seed)
         self.streams.share(self.n)
-        self.members = self.streams.members
+        self.params = self._placed(self.params)
         self.state: torch.Tensor | None = None
         self.elapsed: torch.Tensor | None = None
 
@@ -231,6 +239,19 @@ class VecEnv:
             raise AttributeError(f"{type(self).__name__} takes one of {self.action_space.n} actions")
         return self.action_space.shape[-1]
 
+    def _placed(self, params: Any) -> Any:
+        """Put parameters that differ from environment to environment beside the states."""
+        differing = {}
+        for name in self.varying:
+            value = getattr(params, name)
+            if not isinstance(value, torch.Tensor):
+                continue
+            if tuple(value.shape) not in {(), (self.n,), self.batch}:
+                shapes = " or ".join(str(shape) for shape in dict.fromkeys([(self.n,), self.batch]))
+                raise ValueError(f"params.{name} must be a number or of shape {shapes}, got {checks.describe(value)}")
+            differing[name] = value.to(self.device, self.dtype)
+        return replaced(params, differing)
+
     # What an environment says of itself.
 
     def initial(self, n: int, generator: torch.Generator, params: Any = None) -> torch.Tensor:
@@ -249,9 +270,17 @@ class VecEnv:
 
     # What keeps states and streams.
 
+    def reseed(self, seed: int | Sequence[int]) -> None:
+        """Start the random streams anew from a seed, or from one for each member."""
+        self.streams = Streams(seed, "environment", self.device, shards=self.shards, shard=self.shard)
+        self.members = self.streams.members
+
     def reset(self) -> torch.Tensor:
         """Start all episodes anew and return their first observations."""
-        self.state = self.streams.each(lambda source: self.initial(self.streams.share(self.n), source, self.params))
+        generators = self._generators()
+        share = self.streams.share(self.n)
+        parts = iter([chosen(self, self.params, self.batch, block) for block in blocks(self.batch, len(generators))])
+        self.state = self.streams.each(lambda source: self.initial(share, source, next(parts)))
         self.elapsed = torch.zeros(self.batch, dtype=torch.int32, device=self.device)
         return self.observe(self.state, self.params)
 
@@ -275,9 +304,7 @@ class VecEnv:
         """
         if self.state is None:
             raise ValueError("reset the environment before the first step")
-        wanted = (*self.batch, *self.action_space.shape)
-        if not isinstance(action, torch.Tensor) or tuple(action.shape) != wanted:
-            raise ValueError(f"action must be a tensor of shape {wanted}, got {checks.describe(action)}")
+        _fitting(action, (*self.batch, *self.action_space.shape))
         if self.check_actions and not bool(self.action_space.contains(action).all()):
             outside = action[~self.action_space.contains(action)][0].tolist()
             raise ValueError(f"action must lie in {self.action_space}, got {outside}")
@@ -292,24 +319,35 @@ class VecEnv:
         """Dynamics, time limit and resets of all blocks; an accelerated environment overrides this."""
         generators = self._generators()
         if self.stochastic and len(generators) > 1:
-            blocks = [
-                part.reshape(-1, self.n // len(self.streams.blocks[0]), *part.shape[len(self.batch) :])
-                for part in (self.state, action)
-            ]
-            moved = [
-                self.dynamics(state, chosen, self.params, source) for state, chosen, source in zip(*blocks, generators)
-            ]
+            moved = []
+            for block, source in zip(blocks(self.batch, len(generators)), generators):
+                params = chosen(self, self.params, self.batch, block)
+                moved.append(self.dynamics(self.state[block], action[block], params, source))
             joined = [torch.cat(parts) for parts in zip(*moved)]
             arrived, reward, terminated = (part.view(*self.batch, *part.shape[1:]) for part in joined)
         else:
             arrived, reward, terminated = self.dynamics(self.state, action, self.params, generators[0])
-        return _restart(self, arrived, reward, terminated, self.elapsed + 1, generators, self.params)
+        return restart(self, arrived, reward, terminated, self.elapsed + 1, generators, self.params)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides what comes next: states, elapsed steps and the positions of the streams."""
         return {"state": self.state, "elapsed": self.elapsed, "streams": self.streams.state_dict()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` stood."""
-        self.state, self.elapsed = saved["state"], saved["elapsed"]
+        """Go on from where :meth:`state_dict` stood.
+
+        Raises
+        ------
+        ValueError
+            If it was saved by an environment with another number of environments, members or shards.
+        """
+        if not isinstance(saved, dict) or not {"state", "elapsed", "streams"} <= saved.keys():
+            raise ValueError(f"saved must be what state_dict returned, got {checks.describe(saved)}")
+        state, elapsed = saved["state"], saved["elapsed"]
+        if (state is None) != (elapsed is None):
+            raise ValueError("saved must hold both state and elapsed, or neither, got one of them")
+        if elapsed is not None and not self.batch == tuple(elapsed.shape) == tuple(state.shape[: elapsed.dim()]):
+            raise ValueError(f"saved must hold a batch of shape {self.batch}, got {tuple(elapsed.shape)}")
         self.streams.load_state_dict(saved["streams"])
+        self.state = None if state is None else state.to(self.device)
+        self.elapsed = None if elapsed is None else elapsed.to(self.device)

@@ -17,6 +17,7 @@ from lib.live import tracing
 
 __all__ = [
     "actions_or_chances",
+    "carried",
     "chain",
     "check_chances",
     "expected",
@@ -24,6 +25,7 @@ __all__ = [
     "model",
     "of_policy",
     "pick",
+    "spread_over_actions",
     "start_law",
     "state_values",
     "times",
@@ -98,13 +100,13 @@ def state_values(name: str, V, P: Tensor) -> Tensor:
     return value
 
 
-def actions_or_chances(name: str, policy, P: Tensor, *, steps: int | None = None) -> Tensor:
+def actions_or_chances(name: str, policy, P: Tensor, *, steps: int | None = None, any_steps: bool = False) -> Tensor:
     """Read a policy: integers are actions (..., S), real numbers are chances (..., S, A).
 
-    With ``steps`` a dimension for the step stands before the states.
+    With ``steps``, or with ``any_steps``, a dimension for the step stands before the states.
     """
     states, actions = P.shape[-3:-1]
-    times = () if steps is None else (steps,)
+    times = (steps,) if any_steps or steps is not None else ()
     whole = _whole(policy)
     if whole is not None:
         chosen = whole.to(P.device)
@@ -162,6 +164,19 @@ def of_policy(table: Tensor, policy: Tensor) -> Tensor:
     if policy.is_floating_point():
         return (policy * table).sum(dim=-1)
     return pick(table, policy)
+
+
+def spread_over_actions(visits: Tensor, policy: Tensor, actions: int) -> Tensor:
+    """Visits of states (..., S) as visits of states and actions, (..., S, A)."""
+    if policy.is_floating_point():
+        return visits[..., None] * policy
+    chosen = policy[..., None] == torch.arange(actions, device=policy.device)
+    return visits[..., None] * chosen.to(visits.dtype)
+
+
+def carried(P: Tensor, visits: Tensor) -> Tensor:
+    """Where visits of states and actions (..., S, A) lead to, (..., S)."""
+    return (visits.flatten(-2)[..., None, :] @ flat(P))[..., 0, :]
 
 
 def chain(P: Tensor, policy: Tensor) -> Tensor:

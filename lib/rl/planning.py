@@ -193,9 +193,8 @@ def modified_policy_iteration(
         best, actions = Q.max(dim=-1)
         sweeps += 1
         change = best - V
-        error = spread(change) * gamma / (1 - gamma) / 2
         limit = min(limit, sweeps + sweeps_needed(change, gamma, tol))
-        done = error <= tol
+        done = close_enough(change, best, gamma, tol)
         if sweeps >= limit or bool(done.all()):
             return finished(best, Q, actions, change, gamma, sweeps)
         improved = best
@@ -283,7 +282,7 @@ def solved(backup: Callable, V: Tensor, gamma: Tensor, tol: float) -> Solution:
         sweeps += 1
         change = best - V
         limit = min(limit, sweeps + sweeps_needed(change, gamma, tol))
-        done = spread(change) * gamma / (1 - gamma) / 2 <= tol
+        done = close_enough(change, best, gamma, tol)
         if sweeps >= limit or bool(done.all()):
             return finished(best, Q, Q.argmax(dim=-1), change, gamma, sweeps)
         # Constants do not matter to the spread; without them the values lose fewer digits to rounding.
@@ -301,6 +300,13 @@ def finished(best: Tensor, Q: Tensor, policy: Tensor, change: Tensor, gamma: Ten
 def spread(change: Tensor) -> Tensor:
     """Largest less smallest entry, (...)."""
     return change.amax(dim=-1) - change.amin(dim=-1)
+
+
+def close_enough(change: Tensor, best: Tensor, gamma: Tensor, tol: float) -> Tensor:
+    """Whether the bound is below ``tol``, or the change no more than rounding."""
+    uneven = spread(change)
+    rounding = 4 * torch.finfo(best.dtype).eps * best.abs().amax(dim=-1)
+    return (uneven * gamma / (1 - gamma) / 2 <= tol) | (uneven <= rounding)
 
 
 def kept(done: Tensor, old: Tensor, new: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class MLP(nn.Module):
 
     Attributes
     ----------
-    weights, biases : nn.ParameterList
+    weights, biases : tuple of nn.Parameter
         (out, in) and (out,) for each layer, after (members,) if there are members.
     members : int or None
 
@@ -149,11 +149,23 @@ class MLP(nn.Module):
 
         drawn = [_orthogonal(self.sizes, gains, derived_seed(number, role)) for number in seeds]
         stacked = [torch.stack(layer) if self.members is not None else layer[0] for layer in zip(*drawn)]
-        self.weights = nn.ParameterList(nn.Parameter(layer.to(device, dtype)) for layer in stacked)
-        self.biases = nn.ParameterList(nn.Parameter(layer.new_zeros(layer.shape[:-1])) for layer in self.weights)
+        for layer, weight in enumerate(stacked):
+            self.register_parameter(f"weight{layer}", nn.Parameter(weight.to(device, dtype)))
+        for layer, weight in enumerate(self.weights):
+            self.register_parameter(f"bias{layer}", nn.Parameter(weight.new_zeros(weight.shape[:-1])))
 
     def extra_repr(self) -> str:
         return f"{self.sizes}, members={self.members}, activation={self.activation!r}"
+
+    @property
+    def weights(self) -> tuple[nn.Parameter, ...]:
+        """Weights of the layers: (out, in) or (members, out, in)."""
+        return tuple(self._parameters.values())[: len(self.sizes) - 1]
+
+    @property
+    def biases(self) -> tuple[nn.Parameter, ...]:
+        """Biases of the layers: (out,) or (members, out)."""
+        return tuple(self._parameters.values())[len(self.sizes) - 1 :]
 
     @property
     def rows_per_tile(self) -> int:
@@ -184,23 +196,20 @@ class MLP(nn.Module):
             If the shape or type of x does not fit.
         """
         rows, lead = self._rows(x)
-        layers = len(self.weights)
-        parameters = [*self.weights, *self.biases]
+        parameters = (*self._parameters.values(),)
+        activation = ACTIVATIONS[self.activation]
         if torch.is_autocast_enabled(rows.device.type) or needs_plain_operations(rows, *parameters):
-            y = _plain(rows, self.weights, self.biases, ACTIVATIONS[self.activation])
+            y = _plain(rows, *_layers(parameters), activation)
+        elif torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters)):
+            y = _WrittenGradient.apply(rows, activation, self.rows_per_tile, *parameters)
         else:
-            if self.members is None:
-                parameters = [parameter.unsqueeze(0) for parameter in parameters]
-            options = (ACTIVATIONS[self.activation], self.rows_per_tile)
-            if torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters)):
-                y = _WrittenGradient.apply(rows, *options, *parameters)
-            else:
-                y = _evaluate(rows, parameters[:layers], parameters[layers:], *options)[0]
-        y = y.view(y.shape[0], *lead, y.shape[2])
-        return y[0] if self.members is None else y.movedim(0, -3)
+            y = _evaluate(rows, *_layers(parameters), activation, self.rows_per_tile)[0]
+        if len(lead) != 1:
+            y = y.unflatten(-2, lead) if lead else y[0]
+        return y if self.members is None else y.movedim(0, -3)
 
     def _rows(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """View an input as (members or 1, rows, width); also the leading dimensions that make up the rows."""
+        """View an input as ([members,] rows, width); also the leading dimensions that make up the rows."""
         if not isinstance(x, Tensor):
             raise ValueError(f"x must be a tensor, got {checks.describe(x)}")
         dtype = self.weights[0].dtype
@@ -215,7 +224,7 @@ class MLP(nn.Module):
         width = self.sizes[0]
         x = x.flatten(joined) if joined < x.dim() - 1 else x
         if self.members is None:
-            return x.reshape(1, -1, width), tuple(lead)
+            return x if len(lead) == 1 else x.reshape(-1, width), tuple(lead)
         if len(lead) < 2 or lead[-2] != self.members:
             raise ValueError(f"x must have shape (..., {self.members}, n, {self.sizes[0]}), got {checks.describe(x)}")
         return x.movedim(-3, 0).reshape(self.members, -1, width), (*lead[:-2], lead[-1])
@@ -255,8 +264,14 @@ class _Relu:
 ACTIVATIONS = {"tanh": _Tanh, "relu": _Relu}
 
 
+def _layers(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Split the parameters of a network into weights and biases."""
+    layers = len(parameters) // 2
+    return parameters[:layers], parameters[layers:]
+
+
 def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type) -> Tensor:
-    """The network in plain operations, for rows of shape (members or 1, rows, width)."""
+    """The network in plain operations, for rows of shape ([members,] rows, width)."""
     h = x.to(weights[0].dtype)
     for layer, (weight, bias) in enumerate(zip(weights, biases)):
         h = activation.plain(h) if layer else h
@@ -269,34 +284,40 @@ def _hidden(
 ) -> list[Tensor]:
     """Activations of the hidden layers of one tile, in the room there is or in fresh tensors."""
     activations = []
-    for layer, (weight, bias) in enumerate(zip(weights[:-1], biases[:-1])):
-        out = None if room is None else room[layer][:, : x.shape[1]]
-        h = torch.bmm(activations[-1] if layer else x, weight.mT, out=out)
-        activations.append(activation.apply_(h.add_(bias.unsqueeze(1))))
+    h = x
+    for layer in range(len(weights) - 1):
+        out = None if room is None else room[layer].narrow(-2, 0, x.shape[-2])
+        h = torch.matmul(h, weights[layer].mT, out=out)
+        activation.apply_(h.add_(biases[layer].unsqueeze(-2)))
+        activations.append(h)
     return activations
 
 
 def _room(x: Tensor, weights: Sequence[Tensor], tile: int) -> list[Tensor] | None:
     """Memory for the activations of a tile, to be used for one after the other; None if there is only one."""
-    if x.shape[1] <= tile:
+    if x.shape[-2] <= tile:
         return None
-    return [weight.new_empty(x.shape[0], tile, weight.shape[1]) for weight in weights[:-1]]
+    return [weight.new_empty(*x.shape[:-2], tile, weight.shape[-2]) for weight in weights[:-1]]
+
+
+def _tiles(rows: int, tile: int) -> list[tuple[int, int]]:
+    """First row and length of each tile; a tile without rows if there are none."""
+    return [(start, min(tile, rows - start)) for start in range(0, max(rows, 1), tile)]
 
 
 def _evaluate(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type, tile: int
 ) -> tuple[Tensor, list[Tensor]]:
-    """Output of rows (members, rows, width), and the activations if all rows fit one tile."""
-    members, rows, _ = x.shape
+    """Output of rows ([members,] rows, width), and the activations if all rows fit one tile."""
     # The output is narrow: stored with rows last, it is written and read without strides.
-    y = weights[-1].new_empty(members, weights[-1].shape[1], rows)
+    y = weights[-1].new_empty(*x.shape[:-2], weights[-1].shape[-2], x.shape[-2])
     room = _room(x, weights, tile)
-    activations = []
-    for start in range(0, rows, tile):
-        part = x[:, start : start + tile].to(y.dtype)
+    for start, length in _tiles(x.shape[-2], tile):
+        part = x.narrow(-2, start, length).to(y.dtype)
         activations = _hidden(part, weights, biases, activation, room)
-        torch.bmm(weights[-1], (activations[-1] if activations else part).mT, out=y[:, :, start : start + tile])
-    return y.add_(biases[-1].unsqueeze(2)).mT, [] if room else activations
+        last = activations[-1] if activations else part
+        torch.matmul(weights[-1], last.mT, out=y.narrow(-1, start, length))
+    return y.add_(biases[-1].unsqueeze(-1)).mT, [] if room else activations
 
 
 class _WrittenGradient(torch.autograd.Function):
@@ -304,10 +325,9 @@ class _WrittenGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, activation: type, tile: int, *parameters: Tensor) -> Tensor:
-        layers = len(parameters) // 2
-        y, activations = _evaluate(x, parameters[:layers], parameters[layers:], activation, tile)
+        y, activations = _evaluate(x, *_layers(parameters), activation, tile)
         ctx.save_for_backward(x, *parameters, *activations)
-        ctx.layers, ctx.activation, ctx.tile = layers, activation, tile
+        ctx.parameters, ctx.activation, ctx.tile = len(parameters), activation, tile
         return y
 
     @staticmethod
@@ -317,28 +337,33 @@ class _WrittenGradient(torch.autograd.Function):
                 "the gradient of an MLP is written out and can be taken once, but create_graph=True asks for a second: "
                 "use torch.func, or torch.nn.Sequential with these weights"
             )
+        x, *saved = ctx.saved_tensors
+        weights, biases = _layers(saved[: ctx.parameters])
         with torch.autocast(arrived.device.type, enabled=False):
-            return _gradients(ctx, arrived)
+            return _gradients(ctx, x, weights, biases, saved[ctx.parameters :], arrived)
 
 
-def _gradients(ctx, arrived: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(
+    ctx, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], kept: Sequence[Tensor], arrived: Tensor
+) -> tuple[Tensor | None, ...]:
     """Gradients of the input, if asked for, and of all parameters."""
-    x, *saved = ctx.saved_tensors
-    layers = ctx.layers
-    weights, biases, kept = saved[:layers], saved[layers : 2 * layers], saved[2 * layers :]
     of_input = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-    of_weights = [torch.zeros_like(weight) for weight in weights]
-    of_biases = [torch.zeros_like(bias) for bias in biases]
+    of_weights: list[Tensor | None] = [None] * len(weights)
+    of_biases: list[Tensor | None] = [None] * len(biases)
     room = _room(x, weights, ctx.tile)
-    for start in range(0, x.shape[1], ctx.tile):
-        part = x[:, start : start + ctx.tile].to(weights[0].dtype)
+    for start, length in _tiles(x.shape[-2], ctx.tile):
+        part = x.narrow(-2, start, length).to(weights[0].dtype)
         inputs = [part, *(_hidden(part, weights, biases, ctx.activation, room) if room else kept)]
-        change = arrived[:, start : start + ctx.tile]
-        for layer in reversed(range(layers)):
-            of_weights[layer].baddbmm_(change.mT, inputs[layer])
-            of_biases[layer].add_(change.sum(1))
+        change = arrived.narrow(-2, start, length)
+        for layer in reversed(range(len(weights))):
+            of_weights[layer] = _plus(of_weights[layer], torch.matmul(change.mT, inputs[layer]))
+            of_biases[layer] = _plus(of_biases[layer], change.sum(-2))
             if layer:
-                change = ctx.activation.backward_(torch.bmm(change, weights[layer]), inputs[layer])
+                change = ctx.activation.backward_(torch.matmul(change, weights[layer]), inputs[layer])
             elif of_input is not None:
-                torch.bmm(change, weights[0], out=of_input[:, start : start + ctx.tile])
+                torch.matmul(change, weights[0], out=of_input.narrow(-2, start, length))
     return of_input, None, None, *of_weights, *of_biases
+
+
+def _plus(total: Tensor | None, part: Tensor) -> Tensor:
+    return part if total is None else total.add_(part)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lib import checks
+from lib.rl import _tables
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.spaces import Discrete
 
@@ -63,13 +64,11 @@ class Outcomes:
     terminal: torch.Tensor
 
     def __post_init__(self):
-        chance, reward = (part.double() for part in checks.tensors(chance=self.chance, reward=self.reward))
-        (start,) = checks.tensors(start=self.start)
-        checks.shape("chance", chance, None, None, None)
-        if chance.dim() != 3:
+        chance, reward, start = checks.tensors(chance=self.chance, reward=self.reward, start=self.start)
+        if chance.dim() != 3 or not chance.numel():
             raise ValueError(f"chance must have shape (S, A, K), got {tuple(chance.shape)}")
+        _tables.check_chances("chance", chance)
         states = len(chance)
-        _probabilities("chance", chance)
         if reward.shape != chance.shape:
             raise ValueError(f"reward must have shape {tuple(chance.shape)}, got {tuple(reward.shape)}")
         whole = isinstance(self.next_state, torch.Tensor) and self.next_state.dtype == torch.int64
@@ -84,12 +83,17 @@ class Outcomes:
             self.next_state,
         )
         terminal = _terminal_states(self.terminal, states)
+        if start.shape != terminal.shape:
+            raise ValueError(f"start must have shape {tuple(terminal.shape)}, got {tuple(start.shape)}")
+        _tables.check_chances("start", start)
+        checks.require(start[terminal] == 0, "start must give terminal states no probability")
+        ends = terminal[:, None, None]
         parts = _without_impossible(
-            torch.where(terminal[:, None, None], torch.eye(1, chance.shape[-1], dtype=chance.dtype), chance),
-            torch.where(terminal[:, None, None], torch.arange(states)[:, None, None], self.next_state),
-            reward.masked_fill(terminal[:, None, None], 0.0),
+            torch.where(ends, torch.eye(1, chance.shape[-1], dtype=torch.float64), chance.double()),
+            torch.where(ends, torch.arange(states)[:, None, None], self.next_state),
+            reward.double().masked_fill(ends, 0.0),
         )
-        fields = (*parts, _start_law(start.double(), terminal), terminal)
+        fields = (*parts, start.double(), terminal)
         for name, value in zip(("chance", "next_state", "reward", "start", "terminal"), fields):
             object.__setattr__(self, name, value)
 
@@ -98,7 +102,7 @@ class Outcomes:
         cls,
         P: torch.Tensor,
         R: torch.Tensor,
-        start: int | Sequence[float] | torch.Tensor = 0,
+        start: int | Sequence[float] | torch.Tensor | None = 0,
         terminal: Sequence[int] | torch.Tensor = (),
     ) -> Outcomes:
         """Read transition probabilities and rewards.
@@ -109,8 +113,8 @@ class Outcomes:
             Probability of each next state.
         R : Tensor, (S, A) or (S, A, S)
             Reward of each action, or of each action and next state.
-        start : int or Tensor (S,)
-            First state, or the probability of each.
+        start : int or Tensor (S,) or None
+            First state, or the probability of each; None for all with equal chances.
         terminal : sequence of int or Tensor of bool (S,)
             States that end an episode.
 
@@ -130,20 +134,17 @@ class Outcomes:
         torch.Size([2, 1, 2])
         """
         P, R = checks.tensors(P=P, R=R)
-        states = checks.square("P", P.transpose(0, 1)) if P.dim() == 3 else 0
-        if not states or not P.shape[1]:
+        _tables.transitions("P", P)
+        if P.dim() != 3:
             raise ValueError(f"P must have shape (S, A, S), got {tuple(P.shape)}")
-        _probabilities("P", P)
+        states = len(P)
         if R.shape not in (P.shape, P.shape[:2]):
             raise ValueError(f"R must have shape {tuple(P.shape[:2])} or {tuple(P.shape)}, got {tuple(R.shape)}")
-        if isinstance(start, int):
-            checks.integer("start", start, lowest=0, highest=states - 1)
-            start = torch.eye(states, dtype=torch.float64)[start]
         return cls(
             P,
             torch.arange(states).expand(P.shape),
             R if R.dim() == 3 else R[..., None].expand(P.shape),
-            start,
+            _tables.start_law(start, P),
             _terminal_states(terminal, states),
         )
 
@@ -157,22 +158,6 @@ class Outcomes:
         P = torch.zeros(states, actions, states, dtype=torch.float64)
         P.scatter_add_(2, self.next_state, self.chance)
         return P, (self.chance * self.reward).sum(-1)
-
-
-def _probabilities(name: str, law: torch.Tensor) -> None:
-    """Refuse negative probabilities and rows that do not sum to 1."""
-    checks.require(law >= 0, f"{name} must hold probabilities of at least 0", law)
-    totals = law.sum(-1)
-    checks.require((totals - 1).abs() <= 1e-6, f"the rows of {name} must sum to 1", totals)
-
-
-def _start_law(start: torch.Tensor, terminal: torch.Tensor) -> torch.Tensor:
-    """Check the law of the first state."""
-    if start.shape != terminal.shape:
-        raise ValueError(f"start must have shape {tuple(terminal.shape)}, got {tuple(start.shape)}")
-    _probabilities("start", start)
-    checks.require(start[terminal] == 0, "start must give terminal states no probability")
-    return start
 
 
 def _terminal_states(terminal: Any, states: int) -> torch.Tensor:

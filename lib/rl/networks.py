@@ -26,6 +26,10 @@ __all__ = ["MLP", "member_seeds"]
 # keep the whole device busy, and is there to bound the memory.
 TILE_BYTES = {"cpu": 2**19, "cuda": 2**26}
 
+# Tiles whose activations are kept for the backward pass, where there are no more than these: computing them again takes
+# a tenth of a training step.
+KEPT_TILES = 4
+
 
 def member_seeds(seed: int | Sequence[int], members: int | None = None) -> tuple[list[int], int | None]:
     """Seeds of networks trained side by side, and how many there are.
@@ -105,9 +109,10 @@ class MLP(nn.Module):
 
     Notes
     -----
-    The gradient can be taken once. A batch of one tile keeps its activations for the backward pass; of a longer one
-    only the input is kept, and each tile is computed again. Under autocast, in torch.func, forward-mode derivatives,
-    torch.compile and live figures plain torch operations run instead.
+    Batches of at most half a tile pass through plain torch operations, and so do all batches under autocast, in
+    torch.func, forward-mode derivatives and live figures. The gradient of longer batches is written out and can be
+    taken once. Up to four tiles keep their activations for it; of still longer batches only the input is kept, and each
+    tile is computed again.
 
     Examples
     --------
@@ -198,12 +203,14 @@ class MLP(nn.Module):
         rows, lead = self._rows(x)
         parameters = (*self._parameters.values(),)
         activation = ACTIVATIONS[self.activation]
-        if torch.is_autocast_enabled(rows.device.type) or needs_plain_operations(rows, *parameters):
+        tile = self.rows_per_tile
+        differentiated = torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters))
+        if 2 * rows.shape[-2] <= tile or _needs_plain_operations(rows, parameters):
             y = _plain(rows, *_layers(parameters), activation)
-        elif torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters)):
-            y = _WrittenGradient.apply(rows, activation, self.rows_per_tile, *parameters)
+        elif differentiated:
+            y = _WrittenGradient.apply(rows, activation, tile, *parameters)
         else:
-            y = _evaluate(rows, *_layers(parameters), activation, self.rows_per_tile)[0]
+            y = _evaluate(rows, *_layers(parameters), activation, tile)
         if len(lead) != 1:
             y = y.unflatten(-2, lead) if lead else y[0]
         return y if self.members is None else y.movedim(0, -3)
@@ -270,13 +277,41 @@ def _layers(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Te
     return parameters[:layers], parameters[layers:]
 
 
+def _needs_plain_operations(x: Tensor, parameters: Sequence[Tensor]) -> bool:
+    return torch.is_autocast_enabled(x.device.type) or needs_plain_operations(x, *parameters)
+
+
 def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type) -> Tensor:
     """The network in plain operations, for rows of shape ([members,] rows, width)."""
     h = x.to(weights[0].dtype)
     for layer, (weight, bias) in enumerate(zip(weights, biases)):
         h = activation.plain(h) if layer else h
-        h = functional.linear(h, weight, bias) if weight.dim() == 2 else torch.matmul(h, weight.mT) + bias.unsqueeze(1)
+        if weight.dim() == 2:
+            h = functional.linear(h, weight, bias)
+        else:
+            h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
     return h
+
+
+def _evaluate(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: type,
+    tile: int,
+    kept: list[list[Tensor]] | None = None,
+) -> Tensor:
+    """Output of rows ([members,] rows, width), tile by tile; the activations are kept in a list, if one is given."""
+    # The output is narrow: stored with rows last, it is written and read without strides.
+    y = weights[-1].new_empty(*x.shape[:-2], weights[-1].shape[-2], x.shape[-2])
+    room = _room(x, weights, tile) if kept is None else None
+    for start, length in _tiles(x.shape[-2], tile):
+        part = x.narrow(-2, start, length).to(y.dtype)
+        activations = _hidden(part, weights, biases, activation, room)
+        if kept is not None:
+            kept.append(activations)
+        torch.matmul(weights[-1], (activations or [part])[-1].mT, out=y.narrow(-1, start, length))
+    return y.add_(biases[-1].unsqueeze(-1)).mT
 
 
 def _hidden(
@@ -293,31 +328,15 @@ def _hidden(
     return activations
 
 
-def _room(x: Tensor, weights: Sequence[Tensor], tile: int) -> list[Tensor] | None:
-    """Memory for the activations of a tile, to be used for one after the other; None if there is only one."""
-    if x.shape[-2] <= tile:
-        return None
-    return [weight.new_empty(*x.shape[:-2], tile, weight.shape[-2]) for weight in weights[:-1]]
+def _room(x: Tensor, weights: Sequence[Tensor], tile: int) -> list[Tensor]:
+    """Memory for the activations of a tile, used for one tile after the other."""
+    length = min(tile, x.shape[-2])
+    return [weight.new_empty(*x.shape[:-2], length, weight.shape[-2]) for weight in weights[:-1]]
 
 
 def _tiles(rows: int, tile: int) -> list[tuple[int, int]]:
-    """First row and length of each tile; a tile without rows if there are none."""
-    return [(start, min(tile, rows - start)) for start in range(0, max(rows, 1), tile)]
-
-
-def _evaluate(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type, tile: int
-) -> tuple[Tensor, list[Tensor]]:
-    """Output of rows ([members,] rows, width), and the activations if all rows fit one tile."""
-    # The output is narrow: stored with rows last, it is written and read without strides.
-    y = weights[-1].new_empty(*x.shape[:-2], weights[-1].shape[-2], x.shape[-2])
-    room = _room(x, weights, tile)
-    for start, length in _tiles(x.shape[-2], tile):
-        part = x.narrow(-2, start, length).to(y.dtype)
-        activations = _hidden(part, weights, biases, activation, room)
-        last = activations[-1] if activations else part
-        torch.matmul(weights[-1], last.mT, out=y.narrow(-1, start, length))
-    return y.add_(biases[-1].unsqueeze(-1)).mT, [] if room else activations
+    """First row and length of each tile."""
+    return [(start, min(tile, rows - start)) for start in range(0, rows, tile)]
 
 
 class _WrittenGradient(torch.autograd.Function):
@@ -325,8 +344,9 @@ class _WrittenGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, activation: type, tile: int, *parameters: Tensor) -> Tensor:
-        y, activations = _evaluate(x, *_layers(parameters), activation, tile)
-        ctx.save_for_backward(x, *parameters, *activations)
+        kept = [] if x.shape[-2] <= KEPT_TILES * tile else None
+        y = _evaluate(x, *_layers(parameters), activation, tile, kept)
+        ctx.save_for_backward(x, *parameters, *itertools.chain(*(kept or ())))
         ctx.parameters, ctx.activation, ctx.tile = len(parameters), activation, tile
         return y
 
@@ -334,8 +354,8 @@ class _WrittenGradient(torch.autograd.Function):
     def backward(ctx, arrived: Tensor):
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "the gradient of an MLP is written out and can be taken once, but create_graph=True asks for a second: "
-                "use torch.func, or torch.nn.Sequential with these weights"
+                "the gradient of an MLP is written out for long batches and can be taken once, but create_graph=True "
+                "asks for a second: use torch.func, or parts of at most half of rows_per_tile rows"
             )
         x, *saved = ctx.saved_tensors
         weights, biases = _layers(saved[: ctx.parameters])
@@ -347,15 +367,17 @@ def _gradients(
     ctx, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], kept: Sequence[Tensor], arrived: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the input, if asked for, and of all parameters."""
+    layers = len(weights)
     of_input = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-    of_weights: list[Tensor | None] = [None] * len(weights)
-    of_biases: list[Tensor | None] = [None] * len(biases)
-    room = _room(x, weights, ctx.tile)
-    for start, length in _tiles(x.shape[-2], ctx.tile):
+    of_weights: list[Tensor | None] = [None] * layers
+    of_biases: list[Tensor | None] = [None] * layers
+    room = None if kept else _room(x, weights, ctx.tile)
+    for number, (start, length) in enumerate(_tiles(x.shape[-2], ctx.tile)):
         part = x.narrow(-2, start, length).to(weights[0].dtype)
-        inputs = [part, *(_hidden(part, weights, biases, ctx.activation, room) if room else kept)]
+        hidden = kept[number * (layers - 1) : (number + 1) * (layers - 1)]
+        inputs = [part, *(hidden or _hidden(part, weights, biases, ctx.activation, room))]
         change = arrived.narrow(-2, start, length)
-        for layer in reversed(range(len(weights))):
+        for layer in reversed(range(layers)):
             of_weights[layer] = _plus(of_weights[layer], torch.matmul(change.mT, inputs[layer]))
             of_biases[layer] = _plus(of_biases[layer], change.sum(-2))
             if layer:

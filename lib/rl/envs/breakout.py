@@ -88,7 +88,7 @@ class MiniBreakout(VecEnv):
     def observe(self, state, params=None):
         """Show the four channels of the cells: (..., 10, 10, 4) bool."""
         batch = state.shape[:-1]
-        paddle, x, y, last_x, last_y, _, _, bricks = state.flatten(0, -2).unbind(-1)
+        paddle, x, y, last_x, last_y, _, _, bricks = state.reshape(-1, len(FIELDS)).unbind(-1)
         count = len(paddle)
         # The four channels of a cell are the bytes of one int32.
         cells = torch.zeros(count, SIZE * SIZE, dtype=torch.int32, device=state.device)

@@ -75,7 +75,7 @@ def linear_program(P, R, gamma, start=None) -> LinearProgram:
     leading = {"P": P.shape[:-3], "R": R.shape[:-2], "gamma": gamma.shape, "start": law.shape[:-1]}
     batch = checks.batch(**leading)
     tables = (P, R, gamma, law)
-    spread = [table.expand(*batch, *table.shape[len(leading[name]) :]) for table, name in zip(tables, leading)]
+    spread = [table.expand((*batch, *table.shape[len(leading[name]) :])) for table, name in zip(tables, leading)]
     flat = [table.reshape(-1, *table.shape[len(batch) :]).detach().cpu().double().numpy() for table in spread]
     found = [_solved(*problem) for problem in zip(*flat, strict=True)]
     V, occupancy = (torch.from_numpy(np.array(part)) for part in zip(*found, strict=True))

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from lib import checks
 from lib.rl import _categorical
-from lib.rl.networks import MLP, member_seeds
+from lib.rl.networks import FLOATING, MLP, member_seeds
 from lib.rl.streams import Streams
 
 __all__ = [
@@ -461,8 +461,7 @@ class TabularValue(nn.Module):
 def _zero_table(
     n_states: int, width: int, members: int | None, device: str | torch.device, dtype: torch.dtype
 ) -> nn.Parameter:
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f"dtype must be a floating type of torch, got {checks.describe(dtype)}")
+    checks.choice("dtype", dtype, FLOATING)
     lead = () if members is None else (members,)
     return nn.Parameter(torch.zeros(*lead, n_states, width, dtype=dtype, device=checks.device("device", device)))
 

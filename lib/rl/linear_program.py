@@ -70,7 +70,7 @@ def linear_program(P, R, gamma, start=None) -> LinearProgram:
     >>> [round(value, 6) for value in V.tolist()]
     [9.0, 10.0]
     """
-    P, R, gamma = _tables.model(P, R, gamma)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma)
     law = _tables.start_law(start, P)
     leading = {"P": P.shape[:-3], "R": R.shape[:-2], "gamma": gamma.shape, "start": law.shape[:-1]}
     batch = checks.batch(**leading)

@@ -161,12 +161,12 @@ class Streams:
         size = (self.share(n), *rest)
         return self.each(lambda source: torch.randn(size, generator=source, dtype=dtype, device=self.device))
 
-    def permutations(self, count: int) -> torch.Tensor:
-        """One permutation of 0 .. count - 1 for each generator: (members or 1, parts, count), int64."""
-        order = torch.empty(len(self.blocks), len(self.blocks[0]), count, dtype=torch.int64, device=self.device)
+    def permutations(self, count: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        """One permutation of 0 .. count - 1 for each generator: (members or 1, parts, count), of an integer type."""
+        order = torch.empty(len(self.blocks), len(self.blocks[0]), count, dtype=dtype, device=self.device)
         for row, part in zip(self.blocks, order):
             for source, place in zip(row, part):
-                torch.randperm(count, generator=source, out=place)
+                torch.randperm(count, generator=source, dtype=dtype, out=place)
         return order
 
     def state_dict(self) -> list[list[torch.Tensor]]:

@@ -28,7 +28,6 @@ KINDS |= {
     "map as text": NO_MAP,
     "map that starts": (*NO_MAP, "GH", "S.GS.C", "..C"),
     "grid read": (None, 3, "S.G", ["S.G"], torch.ones(2, 2)),
-    "moves of a map": (None, 3, "left", [], ["jump"], [1], [None]),
     "four moves": (None, 3, "left", [], ["jump"], ["left"], [None]),
     "moves made": (*BAD, [], 1.0, np.ones((4, 3)), np.ones((4, 4)), np.eye(3), -np.eye(4)),
     "rewards of letters": (None, 3, {}, {"G": 1.0}, {".": "one"}, {".": math.nan}, {".": 1.0, "x": 2.0}, [(".", 1)]),
@@ -67,7 +66,7 @@ KINDS |= {
 COIN = {
     "chance": ("outcome chances", [[[0.5, 0.5]], [[1.0, 0.0]]]),
     "next_state": ("next states", torch.tensor([[[0, 1]], [[1, 1]]])),
-    "reward of a cell": ("outcome rewards", [[[1.0, 0.0]], [[0.0, 0.0]]]),
+    "reward": ("outcome rewards", [[[1.0, 0.0]], [[0.0, 0.0]]]),
     "start": ("law of a start", [1.0, 0.0]),
     "terminal": ("states that end", [1]),
 }
@@ -78,7 +77,7 @@ EASY = {
     "holding": ("cost of items", 0.1),
     "lost_sales": ("cost of items", 2),
     "capacity": ("capacity of stocks", 3),
-    "law of demand": ("law of demand", [0.5, 0.5]),
+    "demand": ("law of demand", [0.5, 0.5]),
     "initial_stock": ("stock at first", 3),
     "random_setups": ("flag", True),
 }
@@ -101,7 +100,7 @@ CALLS = [
     Call(
         "rl.envs.grids.GridWorldParams",
         {
-            "map as text": ("map that starts", "S.\n.G"),
+            "map": ("map that starts", "S.\n.G"),
             "slip": ("chance of a move", 0.3),
             "step_reward": ("reward of a cell", -1.0),
             "goal_reward": ("reward of a cell", 0.0),

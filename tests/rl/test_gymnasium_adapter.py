@@ -355,7 +355,7 @@ def test_an_episode_cut_before_the_time_limit_is_an_error():
         (("NoSuchWorld-v9", 1), "source must name an environment that can be made, got 'NoSuchWorld-v9'"),
         ((dict, 1), "source must make a gymnasium.Env, got"),
         (("CartPole-v1", 1, "cpu", torch.float32, (1, 2)), "seed must be an integer of at least 0"),
-        (("CartPole-v1", 1, "cpu", torch.int64), "dtype must be a floating type"),
+        (("CartPole-v1", 1, "cpu", torch.int64), "dtype must be one of torch.float32, torch.float64, got torch.int64"),
     ],
 )
 def test_sources_that_cannot_be_used(arguments, message):

@@ -15,7 +15,7 @@ from lib.rl import _tables
 
 __all__ = ["policy_iteration"]
 
-PROBLEMS = 64  # as many problems are worth compiled loops, which work on so many at once
+PROBLEMS = 64  # as many problems are worth compiled loops, which need at least a block of them
 STATES = 32  # with more, torch's elimination is about as fast
 
 

@@ -125,6 +125,7 @@ class CartPole(VecEnv):
         super().__init__(*args, **kwargs)
         self.observation_space = _box(self.params)
         self._numbers = None, None
+        self._ended = np.empty(0, dtype=np.int64)
 
     def initial(self, n, generator, params=None):
         """Draw n first states, every component uniform in [-0.05, 0.05]."""
@@ -183,7 +184,9 @@ class CartPole(VecEnv):
         arrived, state = torch.empty(4, *self.batch), torch.empty(4, *self.batch)
         reward, elapsed = torch.empty(self.batch), torch.empty(self.batch, dtype=torch.int32)
         terminated, truncated = (torch.empty(self.batch, dtype=torch.bool) for _ in range(2))
-        ended = np.empty(count, dtype=np.int64)
+        if self._ended.size != count:
+            self._ended = np.empty(count, dtype=np.int64)
+        ended = self._ended
         last = np.int32(min(self.max_steps or NEVER, NEVER))
         given = (
             before.reshape(4, count),

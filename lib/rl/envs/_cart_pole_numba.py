@@ -15,7 +15,7 @@ __all__ = ["FARTHEST", "advance", "place", "sines_and_cosines"]
 OPTIONS = {"cache": True, "error_model": "numpy", "nogil": True}
 
 f, whole = np.float32, np.int32
-TILE = 2048  # environments whose arrays stay in the first cache
+TILE = 2048  # environments taken together: what one loop writes is in the cache for the next
 FARTHEST = 8192.0  # rad: up to here the turns times the first two parts of pi / 2 are exact
 LIMIT = f(FARTHEST)
 A_QUARTER, HALF, ONE, TWO, THREE, FOUR, FOUR_THIRDS = f(0.25), f(0.5), f(1), f(2), f(3), f(4), f(4 / 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from typing import Any
 
 import torch
@@ -226,6 +227,18 @@ class TrainingState:
             },
         }
         return checkpoints.copied(state)
+
+    def resume(self, source: str | os.PathLike | dict[str, Any]) -> None:
+        """Go on from a checkpoint, or from the file of this process that holds one."""
+        if not isinstance(source, dict):
+            try:
+                named = isinstance(source, (str, os.PathLike)) and os.fspath(source)
+                source = checkpoints.load_checkpoint(self.processes.file(source) if named else source)
+            except ValueError as problem:
+                raise ValueError(f"resume must be a checkpoint or its file: {problem}") from problem
+        checkpoints.require_fit(source, self.state_dict())
+        self.load_state_dict(source)
+        self.log.load_state_dict(source["log"])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood."""

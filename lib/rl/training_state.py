@@ -265,7 +265,7 @@ def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -
     asked = min([network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")], default=8192)
     if env.device.type != "cpu":
         return asked
-    return min(asked, max(1024, cfg.rollout_steps * env.n // PARTS))
+    return min(asked, max(2048, cfg.rollout_steps * env.n // PARTS))
 
 
 def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:

@@ -35,6 +35,8 @@ class TrainingDiverged(FloatingPointError):
 
     Attributes
     ----------
+    what : str
+        Column of the log, or statistics, that are not finite.
     iteration : int
     members : list of int
         Which members diverged; [0] for a single run.
@@ -47,13 +49,18 @@ class TrainingDiverged(FloatingPointError):
     """
 
     def __init__(self, what: str, iteration: int, members: list[int], learning_rate: list[float]):
-        self.iteration, self.members, self.learning_rate = iteration, members, learning_rate
+        # The arguments as they came: from them an error is made anew when it passes between processes.
+        super().__init__(what, iteration, members, learning_rate)
+        self.what, self.iteration, self.members, self.learning_rate = what, iteration, members, learning_rate
         self.checkpoint: dict[str, Any] = {}
         self.log: TrainingLog | None = None
-        who = ", ".join(f"member {member} (learning rate {rate:g})" for member, rate in zip(members, learning_rate))
-        super().__init__(
-            f"{what} is not finite in iteration {iteration}, {who}. The attributes checkpoint and log of this error "
-            "hold what was learned before: resume from there with a smaller step"
+
+    def __str__(self) -> str:
+        pairs = zip(self.members, self.learning_rate)
+        who = ", ".join(f"member {member} (learning rate {rate:g})" for member, rate in pairs)
+        return (
+            f"{self.what} is not finite in iteration {self.iteration}, {who}. The attributes checkpoint and log of "
+            "this error hold what was learned before: resume from there with a smaller step"
         )
 
 
@@ -128,6 +135,23 @@ class TrainingState:
         if cfg.normalize_rewards:
             self.reward_statistics = RunningStatistics(env.batch, (), env.dtype, env.device)
             self.discounted = torch.zeros(env.batch, dtype=env.dtype, device=env.device)
+        self._check_networks()
+
+    @torch.no_grad()
+    def _check_networks(self) -> None:
+        """Ask the networks once: a column (n, 1) beside numbers (n,) would fail far from here, or become (n, n)."""
+        before = self.action_streams.state_dict()
+        seen = self.seen(self.observation)
+        with self.precision():
+            action, logp = self.policy.sample(seen, self.action_streams)
+            scored, entropy = self.policy.evaluate(seen, action)
+            value = self.value_fn(seen)
+        self.action_streams.load_state_dict(before)
+        found = {"policy.sample": logp, "policy.evaluate": scored, "the entropy of policy": entropy, "value_fn": value}
+        for name, numbers in found.items():
+            if not isinstance(numbers, Tensor) or numbers.shape != self.env.batch:
+                wanted = f"a number for each observation, of shape {self.env.batch}"
+                raise ValueError(f"{name} must return {wanted}, got {checks.describe(numbers)}")
 
     def seen(self, observation: Tensor) -> Tensor:
         """What the networks are shown of an observation."""
@@ -151,14 +175,14 @@ class TrainingState:
             self.buffer.reward.mul_(self.cfg.reward_scale)
 
     def _normalize_rewards(self) -> None:
-        """Divide rewards by the deviation of their discounted sums, as known so far; then take the new ones in."""
+        """Divide rewards by the deviation of their discounted sums, those of this rollout included."""
         buffer = self.buffer
         sums = torch.empty_like(buffer.reward)
         for t, reward in enumerate(buffer.reward):
             sums[t] = self.discounted.mul_(self.cfg.gamma).add_(reward)
             self.discounted.masked_fill_(buffer.terminated[t] | buffer.truncated[t], 0)
-        buffer.reward.copy_(self.reward_statistics.scale(buffer.reward))
         self.reward_statistics.update(sums, self.processes)
+        buffer.reward.copy_(self.reward_statistics.scale(buffer.reward))
 
     def flat_batch(self) -> list[Tensor]:
         """Columns of the rollout that are learned from, as tensors (T * members * n, ...)."""
@@ -196,11 +220,16 @@ class TrainingState:
         Raises
         ------
         TrainingDiverged
-            If a loss, a gradient or the divergence is not finite.
+            If a loss, a gradient, the divergence or what normalizes is not finite.
         """
         row = dict(zip(columns, torch.stack(list(columns.values())).tolist()))
-        for name in ("policy_loss", "value_loss", "gradient_norm", "approx_kl"):
-            bad = [member for member, number in enumerate(row[name]) if not math.isfinite(number)]
+        must = {name: row[name] for name in ("policy_loss", "value_loss", "gradient_norm", "approx_kl")}
+        # Infinite observations are seen as large ones, but would spoil what normalizes the next.
+        for name in ("observation_statistics", "reward_statistics"):
+            if getattr(self, name):
+                must[name] = getattr(self, name).largest().tolist()
+        for name, numbers in must.items():
+            bad = [member for member, number in enumerate(numbers) if not math.isfinite(number)]
             if bad:
                 raise TrainingDiverged(name, self.iteration, bad, [row["learning_rate"][member] for member in bad])
         return row | {"iteration": [self.iteration] * self.rows, "steps": [self.steps] * self.rows}
@@ -237,8 +266,11 @@ class TrainingState:
             except ValueError as problem:
                 raise ValueError(f"resume must be a checkpoint or its file: {problem}") from problem
         checkpoints.require_fit(source, self.state_dict())
+        try:
+            self.log.load_state_dict(source["log"])
+        except ValueError as problem:
+            raise ValueError(f"resume must fit the run, but its log does not: {problem}") from problem
         self.load_state_dict(source)
-        self.log.load_state_dict(source["log"])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood."""
@@ -271,7 +303,7 @@ def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -
 def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:
     """Check what trains together, and return the number of shards held here."""
     check_pair(env, policy)
-    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", "missing") != env.members:
+    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", None) != env.members:
         raise ValueError(f"value_fn must be a module with members={env.members}, got {checks.describe(value_fn)}")
     if not isinstance(cfg, PPOConfig):
         raise ValueError(f"cfg must be a PPOConfig, got {checks.describe(cfg)}")

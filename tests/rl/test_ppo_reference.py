@@ -95,16 +95,17 @@ class Plain:
         return self.cfg.reward_scale * reward
 
     def advantages(self, reward, value, value_next, terminated, truncated):
-        adv = torch.zeros(STEPS, ENVIRONMENTS, dtype=DOUBLE)
+        columns = [column.tolist() for column in (reward, value, value_next, terminated, truncated)]
+        adv = [[0.0] * ENVIRONMENTS for _ in range(STEPS)]
         for n in range(ENVIRONMENTS):
             for t in range(STEPS):
                 for k in range(t, STEPS):
-                    worth = 0.0 if terminated[k, n] else value_next[k, n]
-                    surprise = reward[k, n] + self.cfg.gamma * worth - value[k, n]
-                    adv[t, n] += (self.cfg.gamma * self.cfg.lam) ** (k - t) * surprise
-                    if terminated[k, n] or truncated[k, n]:
+                    r, v, v_next, over, cut = (column[k][n] for column in columns)
+                    surprise = r + self.cfg.gamma * (0.0 if over else v_next) - v
+                    adv[t][n] += (self.cfg.gamma * self.cfg.lam) ** (k - t) * surprise
+                    if over or cut:
                         break
-        return adv
+        return torch.tensor(adv, dtype=DOUBLE)
 
     def anchored(self, obs, action):
         beta, t = self.cfg.anchor_com / (1 + self.cfg.anchor_com), len(self.history) - 1
@@ -170,7 +171,7 @@ SETTINGS = {
     "plain": {},
     "no extras": {"max_grad_norm": None, "normalize_advantages": False, "gamma": 1.0, "lam": 1.0, "ent_coef": 0.0},
     "one minibatch": {"minibatch": STEPS * ENVIRONMENTS, "value_clip": 0.1, "vf_coef": 1.3, "lam": 0.0},
-    "an old anchor": {"anchor_com": 8.0, "clip": 0.05, "schedule": StepCut(at=100, factor=0.2)},
+    "an old anchor": {"anchor_com": 8.0, "clip": 0.05, "schedule": StepCut(at=60, factor=0.2)},
     "everything": {
         "minibatch": 13,
         "drop_last": True,
@@ -203,7 +204,7 @@ def test_iterations_are_those_of_plain_torch(settings, sizes, max_steps):
     orders, permutations = [], state.order_streams.permutations
     state.order_streams.permutations = lambda *given: orders.append(permutations(*given)) or orders[-1]
     taken = []
-    for iteration in range(5):
+    for iteration in range(3):
         env.moves, orders[:] = [], []
         first, steps = state.observation, iteration * STEPS * ENVIRONMENTS
         row = state.iterate()

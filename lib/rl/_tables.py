@@ -20,6 +20,7 @@ __all__ = [
     "carried",
     "chain",
     "check_chances",
+    "check_discount",
     "expected",
     "flat",
     "model",
@@ -29,13 +30,18 @@ __all__ = [
     "start_law",
     "state_values",
     "times",
+    "transitions",
+    "whole",
 ]
 
 PIECE = 1 << 17  # entries of P checked at a time, 1 MiB of float64: they are read from memory once for both checks
 
 
-def model(P, R=None, gamma=None, *, validate: bool = True, **beside) -> tuple[Tensor, ...]:
-    """Read P, R, gamma and what stands beside them; those that are None are left out."""
+def model(P, R=None, gamma=None, *, validate: bool = True, ends: bool = False, **beside) -> tuple[Tensor, ...]:
+    """Read P, R, gamma and what stands beside them; those that are None are left out.
+
+    With ``ends``, where episodes end after so many steps, gamma may be 1.
+    """
     given = {"P": P, "R": R, "gamma": gamma}
     given = {name: value for name, value in given.items() if value is not None or name == "P"}
     if not checks.flag("validate", validate):
@@ -49,11 +55,16 @@ def model(P, R=None, gamma=None, *, validate: bool = True, **beside) -> tuple[Te
         checks.shape("R", read["R"], *P.shape[-3:-1])
         leading["R"] = read["R"].shape[:-2]
     if gamma is not None:
-        inside = (read["gamma"] >= 0) & (read["gamma"] < 1)
-        checks.require(inside, "gamma must lie in [0, 1)", read["gamma"])
+        check_discount(read["gamma"], ends=ends)
         leading["gamma"] = read["gamma"].shape
     checks.batch(**leading)
     return tuple(read.values())
+
+
+def check_discount(gamma: Tensor, *, ends: bool) -> None:
+    """Check discount factors; where episodes end after so many steps there may be none."""
+    inside = (gamma >= 0) & ((gamma <= 1) if ends else (gamma < 1))
+    checks.require(inside, f"gamma must lie in {'[0, 1]' if ends else '[0, 1)'}", gamma)
 
 
 def transitions(name: str, P: Tensor) -> None:
@@ -107,9 +118,9 @@ def actions_or_chances(name: str, policy, P: Tensor, *, steps: int | None = None
     """
     states, actions = P.shape[-3:-1]
     times = (steps,) if any_steps or steps is not None else ()
-    whole = _whole(policy)
-    if whole is not None:
-        chosen = whole.to(P.device)
+    chosen = whole(policy)
+    if chosen is not None:
+        chosen = chosen.to(P.device)
         checks.shape(name, chosen, *times, states)
         inside = (chosen >= 0) & (chosen < actions)
         checks.require(inside, f"{name} must be actions from 0 to {actions - 1}", chosen)
@@ -120,7 +131,7 @@ def actions_or_chances(name: str, policy, P: Tensor, *, steps: int | None = None
     return chances
 
 
-def _whole(policy) -> Tensor | None:
+def whole(policy) -> Tensor | None:
     """The policy as int64 if it is an array or nested list of integers."""
     if not isinstance(policy, Tensor):
         try:

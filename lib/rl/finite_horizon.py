@@ -169,7 +169,7 @@ def _read(P, R, horizon, gamma, final, by_step) -> tuple[list[Tensor], list[Tens
     P, R, gamma = checks.tensors(P=P, R=R, gamma=gamma, **optional)[:3]
     _tables.transitions("P", P)
     checks.shape("R", R, *P.shape[-3:-1])
-    checks.require((gamma >= 0) & (gamma <= 1), "gamma must lie in [0, 1]", gamma)
+    _tables.check_discount(gamma, ends=True)
     for name, tensor, depth in (("P", P, 4), ("R", R, 3)):
         if _stepwise(by_step, P) and (tensor.dim() < depth or tensor.shape[-depth] != horizon):
             shape = tuple(tensor.shape)

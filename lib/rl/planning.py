@@ -90,7 +90,7 @@ def value_iteration(P, R, gamma, tol: float = 1e-8, *, V0=None, validate: bool =
     >>> [round(value, 6) for value in V.tolist()]
     [9.0, 10.0]
     """
-    P, R, gamma, V, tol = _read(P, R, gamma, tol, V0, validate)
+    P, R, gamma, V, tol = read(P, R, gamma, tol, V0, validate)
 
     def backup(V: Tensor) -> tuple[Tensor, Tensor]:
         Q = bellman.q_values(P, R, gamma, V)
@@ -130,7 +130,7 @@ def soft_value_iteration(
     >>> [round(chance, 4) for chance in found.policy[0].tolist()]
     [0.0001, 0.9999]
     """
-    P, R, gamma, V, tol = _read(P, R, gamma, tol, V0, validate)
+    P, R, gamma, V, tol = read(P, R, gamma, tol, V0, validate)
     optional = {} if reference is None else {"reference": reference}
     temperature, *chances = checks.tensors(temperature=temperature, **optional, P=P[..., :0])[:-1]
     checks.require(temperature >= 0, "temperature must be at least 0", temperature)
@@ -183,7 +183,7 @@ def modified_policy_iteration(
     ([1, 0], 3)
     """
     inner_sweeps = checks.integer("inner_sweeps", inner_sweeps, lowest=0)
-    P, R, gamma, V, tol = _read(P, R, gamma, tol, V0, validate)
+    P, R, gamma, V, tol = read(P, R, gamma, tol, V0, validate)
     # A policy is known well enough when its own change is half as uneven as the optimum's may be.
     target = tol * (1 - gamma) / gamma.clamp(min=torch.finfo(gamma.dtype).tiny)
     limit = math.inf
@@ -326,7 +326,7 @@ def sweeps_needed(change: Tensor, gamma: Tensor, tol: float) -> int:
     return max(1, math.ceil(math.log(wanted) / math.log(slowest)) + 1)
 
 
-def _read(P, R, gamma, tol, V0, validate) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+def read(P, R, gamma, tol, V0, validate) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
     tol = checks.real_number("tol", tol, lowest=0, open_below=True)
     P, R, gamma = _tables.model(P, R, gamma, validate=validate)
     V = P.new_zeros(P.shape[-1]) if V0 is None else _tables.state_values("V0", V0, P)

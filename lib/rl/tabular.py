@@ -21,6 +21,16 @@ from lib.rl.bellman import (
     value_sweeps,
 )
 from lib.rl.finite_horizon import FinitePlan, backward_induction, finite_policy_value, occupancy
+from lib.rl.linear_program import LinearProgram, linear_program
+from lib.rl.mdp import (
+    Episodes,
+    TabularMDP,
+    empirical_model,
+    garnet,
+    sample_counts,
+    sample_episodes,
+    visit_counts,
+)
 from lib.rl.planning import (
     Solution,
     modified_policy_iteration,
@@ -29,17 +39,36 @@ from lib.rl.planning import (
     value_iteration,
 )
 from lib.rl.policy_evaluation import discounted_occupancy, occupancy_policy, policy_action_values, policy_value
+from lib.rl.regret import Band, confidence_band, cumulative_regret, growth_exponent
+from lib.rl.robust import (
+    robust_bellman_operator,
+    robust_policy_value,
+    robust_value_iteration,
+    tv_robust_expectation,
+    tv_worst_distribution,
+    worst_of_tables,
+)
 
 __all__ = [
+    "Band",
+    "Episodes",
     "FinitePlan",
+    "LinearProgram",
     "Solution",
+    "TabularMDP",
     "action_values",
     "backward_induction",
     "bellman_operator",
+    "confidence_band",
+    "cumulative_regret",
     "discounted_occupancy",
+    "empirical_model",
     "expected_rewards",
     "finite_policy_value",
+    "garnet",
     "greedy",
+    "growth_exponent",
+    "linear_program",
     "modified_policy_iteration",
     "occupancy",
     "occupancy_policy",
@@ -47,10 +76,19 @@ __all__ = [
     "policy_iteration",
     "policy_operator",
     "policy_value",
+    "robust_bellman_operator",
+    "robust_policy_value",
+    "robust_value_iteration",
+    "sample_counts",
+    "sample_episodes",
     "soft_bellman_operator",
     "soft_policy",
     "soft_value",
     "soft_value_iteration",
+    "tv_robust_expectation",
+    "tv_worst_distribution",
     "value_iteration",
     "value_sweeps",
+    "visit_counts",
+    "worst_of_tables",
 ]

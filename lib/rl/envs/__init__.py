@@ -1,6 +1,64 @@
-"""Environments that run side by side in batches."""
+"""Environments that run side by side in batches.
 
+An environment of one's own says what it shows and takes, where episodes start, and how a state moves on; everything
+else comes from :class:`VecEnv`. A walk that wins at the right end and loses at the left one, with steps that may slip:
+
+>>> import torch
+>>> from lib.rl.envs import VecEnv, columns
+>>> from lib.rl.spaces import Box, Discrete
+>>> class Walk(VecEnv):
+...     observation_space = Box(-5.0, 5.0, shape=(1,))
+...     action_space = Discrete(2)
+...     max_steps = 100
+...     stochastic = True  # dynamics draws random numbers
+...
+...     def initial(self, n, generator, params=None):
+...         return torch.zeros(n, 1, dtype=self.dtype, device=self.device)
+...
+...     def dynamics(self, state, action, params=None, generator=None):
+...         slips = torch.rand(action.shape, generator=generator, device=self.device) < 0.1
+...         stride = torch.where(slips, 0, 2 * action - 1)
+...         place = state + stride[..., None]
+...         ended = place[..., 0].abs() >= 5
+...         return place, (place[..., 0] >= 5).to(self.dtype), ended
+
+It has members, shards, the time limit, resets, and checkpoints, and :func:`lib.rl.ppo.train_ppo` can learn in it:
+
+>>> env = Walk(4, seed=0)
+>>> env.reset().shape, env.obs_dim, env.n_actions
+(torch.Size([4, 1]), 1, 2)
+>>> for _ in range(12):
+...     seen, reward, terminated, truncated, final = env.step(torch.ones(4, dtype=torch.int64))
+>>> env.elapsed.shape, Walk(4, seed=(0, 1)).reset().shape
+(torch.Size([4]), torch.Size([2, 4, 1]))
+"""
+
+from lib.rl.envs.acrobot import Acrobot, AcrobotParams
 from lib.rl.envs.cart_pole import CartPole, CartPoleParams
+from lib.rl.envs.mountain_car import (
+    MountainCar,
+    MountainCarContinuous,
+    MountainCarContinuousParams,
+    MountainCarParams,
+)
+from lib.rl.envs.pendulum import Pendulum, PendulumParams
 from lib.rl.envs.vec_env import EnvState, Transition, VecEnv, columns, reset, step
 
-__all__ = ["CartPole", "CartPoleParams", "EnvState", "Transition", "VecEnv", "columns", "reset", "step"]
+__all__ = [
+    "Acrobot",
+    "AcrobotParams",
+    "CartPole",
+    "CartPoleParams",
+    "EnvState",
+    "MountainCar",
+    "MountainCarContinuous",
+    "MountainCarContinuousParams",
+    "MountainCarParams",
+    "Pendulum",
+    "PendulumParams",
+    "Transition",
+    "VecEnv",
+    "columns",
+    "reset",
+    "step",
+]

@@ -151,7 +151,13 @@ def loss_terms(
     with torch.no_grad():
         kl = _kl(logp, logp_old)
         clipped = ((ratio - 1).abs() > clip).to(ratio.dtype)
-    return LossTerms(-gain.mean(-1), 0.5 * error.mean(-1), entropy.mean(-1), kl.mean(-1), clipped.mean(-1))
+    return LossTerms(
+        policy=-gain.mean(-1),
+        value=0.5 * error.mean(-1),
+        entropy=entropy.mean(-1),
+        kl=kl.mean(-1),
+        clip_fraction=clipped.mean(-1),
+    )
 
 
 def ppo_loss(

@@ -259,17 +259,23 @@ def simulate_bandit_gaussian(r, tau, sigma, eta, N, noise, start=None) -> Tensor
     spread = N.rsqrt()[..., None, :]
     logits = start.expand(*eta.shape[1:-1], noise.shape[1], r.shape[-1])
     path = [logits]
-    for size, wide, (chance, reward) in zip(
-        eta[..., None, :].unbind(), spread.unbind(), (each.unbind(dim=1) for each in noise.to(r).unbind()), strict=True
-    ):
-        policy = torch.softmax(logits, dim=-1)
-        root = policy.sqrt()
-        # Shares of the actions drawn: their covariance is that of N multinomial draws.
-        drawn = policy + wide * root * (chance - root * (root * chance).sum(dim=-1, keepdim=True))
-        rewarded = drawn * advantage(policy, logits, r, tau) + sigma * wide * root * reward
-        logits = logits + size * score(policy, rewarded)
+    chance, reward = noise.to(r).unbind(dim=2)
+    for round_ in zip(eta[..., None, :].unbind(), spread.unbind(), chance.unbind(), reward.unbind(), strict=True):
+        logits = ascend(logits, r, tau, sigma, *round_)
         path.append(logits)
     return torch.stack(path, dim=-2)
+
+
+def ascend(logits: Tensor, r, tau, sigma, eta, spread, chance, reward) -> Tensor:
+    """One round: shares of N actions, their rewards, a step along the gradient."""
+    policy = torch.softmax(logits, dim=-1)
+    root = policy.sqrt()
+    # Their covariance is that of N multinomial draws; spread is 1 / sqrt(N).
+    centred = chance - root * (root * chance).sum(dim=-1, keepdim=True)
+    drawn = policy + spread * root * centred
+    rewarded = drawn * advantage(policy, logits, r, tau)
+    rewarded = rewarded + sigma * spread * root * reward
+    return logits + eta * score(policy, rewarded)
 
 
 def advantage(policy: Tensor, logits: Tensor, r: Tensor, tau: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ enough, or not. Seeds are trained side by side.
 
 Of every run the file holds numbers (``n16_environments``, ``n16_minibatch``, ``n16_learning_rate``,
 ``n16_gradient_steps`` in an iteration, ``n16_seconds`` for all seeds), a curve over ``n16_steps``, environment steps of
-one seed: ``n16_return_seed0``, and ``n16_kl_seed0`` and ``n16_ddr_seed0``, means since the entry before; and
-``n16_plateau``, the mean of the last three returns of each seed.
+one seed: ``n16_return_seed0``, and ``n16_kl_seed0`` and ``n16_ddr_seed0``, means since the entry before; and, of each
+seed, ``n16_plateau``, the mean of the last three returns, and ``n16_second_half``, that of the second half of them.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ RUNS = {
     "n1024_fixed": FIXED,
     "n1024_fixed_sqrt": replace(FIXED, learning_rate=3e-3 * math.sqrt(32)),
     "n1024_fixed_linear": replace(FIXED, learning_rate=3e-3 * 32),
-    "after_unchanged": replace(FEW, continues="n16"),
-    "after_smaller": replace(FEW, learning_rate=3e-4, continues="n16"),
-    "after_more": replace(FEW, environments=256, continues="n16"),
+    "after_unchanged": replace(FEW, total_steps=400_000, continues="n16"),
+    "after_smaller": replace(FEW, learning_rate=3e-4, total_steps=400_000, continues="n16"),
+    "after_more": replace(FEW, environments=256, total_steps=400_000, continues="n16"),
     "cart_pole_n16": Run("cart_pole", 16, 256, 5e-3, 150_000, epochs=4),
     "noisy_grid_n16": GRID,
     "noisy_grid_n128": replace(GRID, environments=128),
-    "noisy_grid_n1024": replace(GRID, environments=1024),
+    "noisy_grid_n1024": replace(GRID, environments=1024, total_steps=1_200_000),
 }
 
 
@@ -148,10 +148,9 @@ def made(run: Run, seeds: tuple[int, ...], device: str) -> tuple[VecEnv, nn.Modu
 @torch.no_grad()
 def exact_value(env: NoisyGrid, policy: TabularPolicy) -> Tensor:
     """Discounted value of each member's policy, on average over the first states."""
-    P, R = (table.to(policy.table.device) for table in env.tables())
-    chances = policy.table.double().softmax(-1)
-    start = env.outcomes.start.to(P)
-    return policy_value(P, R, DISCOUNT, chances) @ start
+    P, R = env.tables()
+    chances = policy.table.double().softmax(-1).cpu()
+    return policy_value(P, R, DISCOUNT, chances) @ env.params.outcomes().start
 
 
 def learn(run: Run, seeds: tuple[int, ...], device: str, resume: dict | None) -> tuple[dict, dict]:
@@ -205,7 +204,7 @@ def rounded(number: float, digits: int = 3) -> float:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", metavar="RUN", help="some of the runs, and those they continue")
     parser.add_argument("--steps", type=int, default=2**28, help="environment steps of a run on a GPU")
     parser.add_argument("--write", action="store_true", help="write the curves to results/ppo-scaling")

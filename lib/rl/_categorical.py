@@ -43,14 +43,5 @@ def draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
 
 def score(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of actions (...) under logits (..., k), and the entropies of the distributions."""
-    z = _actions_first(logits)
-    if len(z) == 2:
-        gap = z[1] - z[0]
-        size = gap.abs()
-        return (
-            functional.logsigmoid(torch.where(action.bool(), gap, -gap)),
-            functional.softplus(-size) + size * torch.sigmoid(-size),
-        )
-    logp = z.log_softmax(0)
-    entropy = -(logp.exp() * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(0)
-    return logp.gather(0, action.unsqueeze(0)).squeeze(0), entropy
+    logp = _actions_first(logits).log_softmax(0)
+    return logp.gather(0, action.unsqueeze(0)).squeeze(0), -(logp.exp() * logp).sum(0)

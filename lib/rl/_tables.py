@@ -37,24 +37,23 @@ __all__ = [
 PIECE = 1 << 17  # entries of P checked at a time, 1 MiB of float64: they are read from memory once for both checks
 
 
-def model(P, R=None, gamma=None, *, validate: bool = True, ends: bool = False, **beside) -> tuple[Tensor, ...]:
-    """Read P, R, gamma and what stands beside them; those that are None are left out.
+def model(*, validate: bool = True, ends: bool = False, **named) -> tuple[Tensor, ...]:
+    """Read P, perhaps R and gamma, and what stands beside them, in the order given; P comes first.
 
     With ``ends``, where episodes end after so many steps, gamma may be 1.
     """
-    given = {"P": P, "R": R, "gamma": gamma}
-    given = {name: value for name, value in given.items() if value is not None or name == "P"}
     if not checks.flag("validate", validate):
+        P = named["P"]
         like = {"dtype": P.dtype, "device": P.device} if isinstance(P, Tensor) else {"dtype": torch.float64}
-        return tuple(torch.as_tensor(value, **like) for value in (*given.values(), *beside.values()))
-    read = dict(zip((*given, *beside), checks.tensors(**given, **beside), strict=True))
+        return tuple(torch.as_tensor(value, **like) for value in named.values())
+    read = dict(zip(named, checks.tensors(**named), strict=True))
     P = read["P"]
     transitions("P", P)
     leading = {"P": P.shape[:-3]}
-    if R is not None:
+    if "R" in read:
         checks.shape("R", read["R"], *P.shape[-3:-1])
         leading["R"] = read["R"].shape[:-2]
-    if gamma is not None:
+    if "gamma" in read:
         check_discount(read["gamma"], ends=ends)
         leading["gamma"] = read["gamma"].shape
     checks.batch(**leading)

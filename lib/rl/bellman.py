@@ -52,7 +52,7 @@ def expected_rewards(P, rewards) -> Tensor:
     >>> expected_rewards([[[0.25, 0.75]], [[1.0, 0.0]]], [[[0.0, 4.0]], [[1.0, 9.0]]]).tolist()
     [[3.0], [1.0]]
     """
-    P, rewards = _tables.model(P, rewards=rewards)
+    P, rewards = _tables.model(P=P, rewards=rewards)
     checks.shape("rewards", rewards, *P.shape[-3:])
     checks.batch(P=P.shape[:-3], rewards=rewards.shape[:-3])
     return (P * rewards).sum(dim=-1)
@@ -326,7 +326,7 @@ def value_sweeps(P, R, gamma, sweeps: int, V0=None) -> Tensor:
     [[0.0, 0.0], [0.0, 1.0], [0.5, 1.5]]
     """
     sweeps = checks.integer("sweeps", sweeps, lowest=0)
-    P, R, gamma = _tables.model(P, R, gamma)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma)
     V = P.new_zeros(P.shape[-1]) if V0 is None else _tables.state_values("V0", V0, P)
     batch = checks.batch(P=P.shape[:-3], R=R.shape[:-2], gamma=gamma.shape, V0=V.shape[:-1])
     path = [V.expand(*batch, V.shape[-1])]
@@ -336,7 +336,7 @@ def value_sweeps(P, R, gamma, sweeps: int, V0=None) -> Tensor:
 
 
 def _read(P, R, gamma, V) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    P, R, gamma = _tables.model(P, R, gamma)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma)
     V = _tables.state_values("V", V, P)
     checks.batch(P=P.shape[:-3], R=R.shape[:-2], gamma=gamma.shape, V=V.shape[:-1])
     return P, R, gamma, V

@@ -6,6 +6,7 @@ then what one process does that holds all shards (``VecEnv(n, shards=size)``), u
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -37,6 +38,10 @@ class Processes:
         self.size = checks.integer("size", size, lowest=1)
         self.rank = checks.integer("rank", rank, lowest=0, highest=size - 1)
         self.group = group
+
+    def file(self, path: str | os.PathLike) -> str:
+        """Name of this process's file: that of the run, with the rank added if there are several processes."""
+        return os.fspath(path) if self.size == 1 else f"{os.fspath(path)}.rank{self.rank}"
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over the processes, and return it."""

@@ -146,7 +146,7 @@ def occupancy(P, policy, start=None, *, by_step: bool = False) -> Tensor:
     >>> occupancy(P, [[1, 0], [0, 0]], start=0).tolist()
     [[[0.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]
     """
-    (P,) = _tables.model(P)
+    (P,) = _tables.model(P=P)
     horizon = P.shape[-4] if _stepwise(by_step, P) else None
     policy = _tables.actions_or_chances("policy", policy, P, steps=horizon, any_steps=True)
     tail = 3 if policy.is_floating_point() else 2

@@ -70,12 +70,12 @@ def linear_program(P, R, gamma, start=None) -> LinearProgram:
     >>> [round(value, 6) for value in V.tolist()]
     [9.0, 10.0]
     """
-    P, R, gamma = _tables.model(P, R, gamma)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma)
     law = _tables.start_law(start, P)
     leading = {"P": P.shape[:-3], "R": R.shape[:-2], "gamma": gamma.shape, "start": law.shape[:-1]}
     batch = checks.batch(**leading)
     tables = (P, R, gamma, law)
-    spread = [table.expand(*batch, *table.shape[len(leading[name]) :]) for table, name in zip(tables, leading)]
+    spread = [table.expand((*batch, *table.shape[len(leading[name]) :])) for table, name in zip(tables, leading)]
     flat = [table.reshape(-1, *table.shape[len(batch) :]).detach().cpu().double().numpy() for table in spread]
     found = [_solved(*problem) for problem in zip(*flat, strict=True)]
     V, occupancy = (torch.from_numpy(np.array(part)) for part in zip(*found, strict=True))

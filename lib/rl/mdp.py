@@ -77,7 +77,7 @@ class TabularMDP:
         if self.gamma is None and self.horizon is None:
             raise ValueError("gamma must be given where there is no horizon, got None")
         discount = 1.0 if self.gamma is None else self.gamma
-        P, R, gamma = _tables.model(self.P, self.R, discount, ends=self.horizon is not None)
+        P, R, gamma = _tables.model(P=self.P, R=self.R, gamma=discount, ends=self.horizon is not None)
         start = _tables.start_law(self.start, P)
         checks.batch(P=P.shape[:-3], R=R.shape[:-2], gamma=gamma.shape, start=start.shape[:-1])
         for name, value in (("P", P), ("R", R), ("gamma", gamma), ("start", start)):
@@ -207,7 +207,7 @@ def sample_episodes(
     steps = checks.integer("steps", steps, lowest=1)
     episodes = checks.integer("episodes", episodes, lowest=1)
     checks.generator("generator", generator)
-    P, R = _tables.model(P, R)
+    P, R = _tables.model(P=P, R=R)
     policy = _tables.actions_or_chances("policy", policy, P, steps=steps if checks.flag("by_step", by_step) else None)
     tail = (2 if policy.is_floating_point() else 1) + by_step
     law = _tables.start_law(start, P)
@@ -314,7 +314,7 @@ def sample_counts(P, draws: int, generator: torch.Generator) -> Tensor:
     """
     draws = checks.integer("draws", draws, lowest=1)
     checks.generator("generator", generator)
-    (P,) = _tables.model(P)
+    (P,) = _tables.model(P=P)
     if generator.device != P.device:
         raise ValueError(f"generator must be on {P.device} like P, got one on {generator.device}")
     rows = P.reshape(-1, P.shape[-1])

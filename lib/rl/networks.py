@@ -22,6 +22,8 @@ from lib.ssm._autograd import needs_plain_operations
 
 __all__ = ["MLP", "member_seeds"]
 
+FLOATING = (torch.float32, torch.float64)
+
 # Bytes of one layer's activations in a tile. On a CPU four of them share a second-level cache; on a GPU a tile has to
 # keep the whole device busy, and is there to bound the memory.
 TILE_BYTES = {"cpu": 2**19, "cuda": 2**26}
@@ -95,6 +97,7 @@ class MLP(nn.Module):
         Rows that pass through all layers at once, over all members; by default as many as the cache holds.
     device : str or torch.device
     dtype : torch.dtype
+        float32 or float64; bfloat16 products come with autocast.
 
     Attributes
     ----------
@@ -145,8 +148,7 @@ class MLP(nn.Module):
             raise ValueError(f"gains must be {layers} numbers, one for each layer, got {checks.describe(gains)}")
         gains = [checks.real_number("gains", gain, lowest=0) for gain in gains]
         checks.choice("activation", activation, tuple(ACTIVATIONS))
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError(f"dtype must be a floating type of torch, got {checks.describe(dtype)}")
+        checks.choice("dtype", dtype, FLOATING)
         device = checks.device("device", device)
         self.activation = activation
         self.tile = None if tile is None else checks.integer("tile", tile, lowest=1)
@@ -180,6 +182,11 @@ class MLP(nn.Module):
         weight = self.weights[0]
         room = TILE_BYTES.get(weight.device.type, TILE_BYTES["cpu"])
         return max(32, room // (weight.element_size() * max(self.sizes) * (self.members or 1)))
+
+    @property
+    def rows_kept(self) -> int:
+        """Most rows of each member whose activations are kept: the best part of a minibatch to pass at once."""
+        return KEPT_TILES * self.rows_per_tile
 
     def forward(self, x: Tensor) -> Tensor:
         """Output of every row.

@@ -238,7 +238,7 @@ def policy_iteration(P, R, gamma, *, policy=None, validate: bool = True) -> Solu
     >>> [round(value, 9) for value in V.tolist()]
     [9.0, 10.0]
     """
-    P, R, gamma = _tables.model(P, R, gamma, validate=validate)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma, validate=validate)
     batch = torch.broadcast_shapes(P.shape[:-3], R.shape[:-2], gamma.shape)
     if policy is None:
         actions = R.argmax(dim=-1)
@@ -328,7 +328,7 @@ def sweeps_needed(change: Tensor, gamma: Tensor, tol: float) -> int:
 
 def read(P, R, gamma, tol, V0, validate) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
     tol = checks.real_number("tol", tol, lowest=0, open_below=True)
-    P, R, gamma = _tables.model(P, R, gamma, validate=validate)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma, validate=validate)
     V = P.new_zeros(P.shape[-1]) if V0 is None else _tables.state_values("V0", V0, P)
     batch = checks.batch(P=P.shape[:-3], R=R.shape[:-2], gamma=gamma.shape, V0=V.shape[:-1])
     return P.contiguous(), R, gamma, V.expand(*batch, V.shape[-1]), tol

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from lib import checks
 from lib.rl import _categorical
-from lib.rl.networks import MLP, member_seeds
+from lib.rl.networks import FLOATING, MLP, member_seeds
 from lib.rl.streams import Streams
 
 __all__ = [
@@ -351,7 +351,7 @@ class GaussianPolicy(nn.Module):
         mean, log_std = self._distribution(obs)
         n = _lead(self, mean.shape[:-1], streams)
         noise = streams.normal(n, self.act_dim, dtype=mean.dtype)
-        return mean + log_std.exp() * noise, _log_density(noise, log_std)
+        return mean + log_std.exp() * noise, _log_density(noise, _entropy(log_std))
 
     def evaluate(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Log-densities of actions (..., n, act_dim), and the entropies of the policy at the observations."""
@@ -359,8 +359,8 @@ class GaussianPolicy(nn.Module):
         if not isinstance(action, Tensor) or action.shape != mean.shape or not action.is_floating_point():
             wanted = f"a floating tensor of shape {tuple(mean.shape)}"
             raise ValueError(f"action must be {wanted}, got {checks.describe(action)}")
-        logp = _log_density((action - mean) * (-log_std).exp(), log_std)
-        entropy = (log_std + (0.5 + 0.5 * math.log(2 * math.pi))).sum(-1)
+        entropy = _entropy(log_std)
+        logp = _log_density((action - mean) * (-log_std).exp(), entropy)
         return logp, entropy.expand(logp.shape)
 
     @torch.no_grad()
@@ -369,10 +369,14 @@ class GaussianPolicy(nn.Module):
         return self._distribution(obs)[0]
 
 
-def _log_density(noise: Tensor, log_std: Tensor) -> Tensor:
+def _entropy(log_std: Tensor) -> Tensor:
+    """Entropy of a normal distribution with these logarithms of standard deviations."""
+    return log_std.sum(-1) + log_std.shape[-1] * (0.5 + 0.5 * math.log(2 * math.pi))
+
+
+def _log_density(noise: Tensor, entropy: Tensor) -> Tensor:
     """Log-density of what lies so many standard deviations from the mean, in each of the last entries."""
-    constant = (log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
-    return noise.square().sum(-1).mul(-0.5) - constant
+    return (0.5 * noise.shape[-1] - entropy).sub(noise.square().sum(-1), alpha=0.5)
 
 
 class ValueFunction(nn.Module):
@@ -457,8 +461,7 @@ class TabularValue(nn.Module):
 def _zero_table(
     n_states: int, width: int, members: int | None, device: str | torch.device, dtype: torch.dtype
 ) -> nn.Parameter:
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f"dtype must be a floating type of torch, got {checks.describe(dtype)}")
+    checks.choice("dtype", dtype, FLOATING)
     lead = () if members is None else (members,)
     return nn.Parameter(torch.zeros(*lead, n_states, width, dtype=dtype, device=checks.device("device", device)))
 

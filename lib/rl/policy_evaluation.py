@@ -107,7 +107,7 @@ def discounted_occupancy(P, gamma, pi, start=None) -> Tensor:
     >>> [[round(share, 9) for share in row] for row in d.tolist()]
     [[0.0, 0.25], [0.75, 0.0]]
     """
-    P, gamma = _tables.model(P, gamma=gamma)
+    P, gamma = _tables.model(P=P, gamma=gamma)
     pi = _tables.actions_or_chances("pi", pi, P)
     start = _tables.start_law(start, P)
     tail = 2 if pi.is_floating_point() else 1
@@ -148,7 +148,7 @@ def occupancy_policy(occupancy) -> Tensor:
 
 
 def _read(P, R, gamma, pi) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    P, R, gamma = _tables.model(P, R, gamma)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma)
     pi = _tables.actions_or_chances("pi", pi, P)
     tail = 2 if pi.is_floating_point() else 1
     checks.batch(P=P.shape[:-3], R=R.shape[:-2], gamma=gamma.shape, pi=pi.shape[:-tail])

@@ -11,12 +11,10 @@ equation 16; Hilton, Cobbe and Schulman, "Batch size-invariance for policy optim
 
 from __future__ import annotations
 
-import copy
-import math
 import os
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +23,15 @@ from lib import checks
 from lib.rl import checkpoints
 from lib.rl.distributed import Processes
 from lib.rl.envs.vec_env import VecEnv
-from lib.rl.evaluation import check_pair, evaluate
-from lib.rl.normalization import RunningStatistics
-from lib.rl.optimizer import EWMA, Adam, FlatParameters, ewma_decay
+from lib.rl.evaluation import evaluate
+from lib.rl.optimizer import EWMA, ewma_decay
 from lib.rl.ppo_config import PPOConfig, StepCut
-from lib.rl.rollout import EpisodeSums, Rollout
 from lib.rl.training_log import TrainingLog
+from lib.rl.training_state import TrainingDiverged, TrainingState
 
 __all__ = [
     "EWMA",
     "Learner",
-    "LossTerms",
     "PPOConfig",
     "StepCut",
     "TrainingDiverged",
@@ -43,9 +39,10 @@ __all__ = [
     "evaluate",
     "ewma_decay",
     "gae",
-    "loss_terms",
+    "policy_loss",
     "ppo_loss",
     "train_ppo",
+    "value_loss",
 ]
 
 
@@ -104,60 +101,35 @@ def gae(
             raise ValueError(f"{name} must have the shape of rewards {tuple(rewards.shape)}, got {tuple(tensor.shape)}")
     gamma = checks.real_number("gamma", gamma, lowest=0, highest=1)
     lam = checks.real_number("lam", lam, lowest=0, highest=1)
-    return _gae(rewards, values, next_values, terminated, truncated, gamma, lam)
-
-
-def _gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    adv = next_values.masked_fill(terminated, 0).mul_(gamma).add_(rewards).sub_(values)
-    ended = terminated | truncated
-    for t in reversed(range(len(adv) - 1)):
-        adv[t].add_(adv[t + 1].masked_fill(ended[t], 0), alpha=gamma * lam)
+    adv = next_values.clone()
+    _gae_(adv, rewards, values, terminated, truncated, gamma, lam)
     return adv, adv + values
 
 
-class LossTerms(NamedTuple):
-    """Parts of the loss, means over the minibatch, of shape () or (members,)."""
-
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-    kl: Tensor
-    clip_fraction: Tensor
+def _gae_(adv, rewards, values, terminated, truncated, gamma, lam) -> None:
+    """:func:`gae` in place: ``adv`` comes as next_values."""
+    adv.masked_fill_(terminated, 0).mul_(gamma).add_(rewards).sub_(values)
+    for t in reversed(range(len(adv) - 1)):
+        ended = terminated[t] | truncated[t]
+        adv[t].add_(adv[t + 1].masked_fill(ended, 0), alpha=gamma * lam)
 
 
-def loss_terms(
-    logp: Tensor,
-    logp_old: Tensor,
-    adv: Tensor,
-    value: Tensor,
-    returns: Tensor,
-    entropy: Tensor,
-    clip: float,
-    *,
-    logp_anchor: Tensor | None = None,
-    value_old: Tensor | None = None,
-    value_clip: float | None = None,
-) -> LossTerms:
-    """Parts of :func:`ppo_loss`, and what is reported about them."""
-    reference = logp_old if logp_anchor is None else logp_anchor
-    ratio = torch.exp(logp - reference)
+def policy_loss(logp: Tensor, logp_old: Tensor, adv: Tensor, clip: float, logp_anchor: Tensor | None = None) -> Tensor:
+    """The clipped objective with its sign turned, of each transition; see :func:`ppo_loss`."""
+    ratio = torch.exp(logp - (logp_old if logp_anchor is None else logp_anchor))
     gain = torch.min(ratio * adv, ratio.clamp(1 - clip, 1 + clip) * adv)
-    if logp_anchor is not None:
-        gain = torch.exp(logp_anchor - logp_old) * gain
+    return -gain if logp_anchor is None else -gain * torch.exp(logp_anchor - logp_old)
+
+
+def value_loss(
+    value: Tensor, returns: Tensor, value_old: Tensor | None = None, value_clip: float | None = None
+) -> Tensor:
+    """Half the squared error of each value; with a clip the larger of it and that of a value held near the old one."""
     error = (value - returns).square()
     if value_clip is not None:
         near = value_old + (value - value_old).clamp(-value_clip, value_clip)
         error = torch.max(error, (near - returns).square())
-    with torch.no_grad():
-        kl = _kl(logp, logp_old)
-        clipped = ((ratio - 1).abs() > clip).to(ratio.dtype)
-    return LossTerms(
-        policy=-gain.mean(-1),
-        value=0.5 * error.mean(-1),
-        entropy=entropy.mean(-1),
-        kl=kl.mean(-1),
-        clip_fraction=clipped.mean(-1),
-    )
+    return 0.5 * error
 
 
 def ppo_loss(
@@ -234,8 +206,10 @@ def ppo_loss(
         value_clip = checks.real_number("value_clip", value_clip, lowest=0, open_below=True)
         if value_old is None:
             raise ValueError("value_old must be given with value_clip, got None")
-    terms = loss_terms(**read, clip=clip, value_clip=value_clip)
-    return terms.policy + vf_coef * terms.value - ent_coef * terms.entropy
+    logp, logp_old, adv, value, returns, entropy = (read.pop(name) for name in list(named)[:6])
+    climbed = policy_loss(logp, logp_old, adv, clip, read.get("logp_anchor"))
+    fitted = value_loss(value, returns, read.get("value_old"), value_clip)
+    return (climbed + vf_coef * fitted - ent_coef * entropy).mean(-1)
 
 
 def approx_kl(logp: Tensor, logp_old: Tensor) -> Tensor:
@@ -275,135 +249,30 @@ def _kl(logp: Tensor, logp_old: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
-class TrainingDiverged(FloatingPointError):
-    """Training met a loss or gradient that is not finite, and stopped.
-
-    The policy and the value function are as they were before the iteration in which that happened.
-
-    Attributes
-    ----------
-    iteration : int
-    members : list of int
-        Which members diverged; [0] for a single run.
-    learning_rate : list of float
-        Theirs.
-    checkpoint : dict
-        The last good state, for ``train_ppo(..., resume=...)``.
-    log : TrainingLog
-        All iterations before.
-    """
-
-    def __init__(self, what: str, iteration: int, members: list[int], learning_rate: list[float]):
-        self.iteration, self.members, self.learning_rate = iteration, members, learning_rate
-        self.checkpoint: dict[str, Any] = {}
-        self.log: TrainingLog | None = None
-        who = ", ".join(f"member {member} (learning rate {rate:g})" for member, rate in zip(members, learning_rate))
-        super().__init__(
-            f"{what} is not finite in iteration {iteration}, {who}. The attributes checkpoint and log of this error "
-            "hold what was learned before: resume from there with a smaller step"
-        )
-
-
-class Learner:
-    """The state of a training run, and one iteration of it; arguments as for :func:`train_ppo`.
-
-    Attributes
-    ----------
-    iteration, steps : int
-        Iterations, and environment steps of one member, so far.
-    log : TrainingLog
-    observation_statistics, reward_statistics : RunningStatistics or None
-    """
-
-    def __init__(
-        self,
-        env: VecEnv,
-        policy: nn.Module,
-        value_fn: nn.Module,
-        cfg: PPOConfig,
-        total_steps: int,
-        processes: Processes | None = None,
-    ):
-        self.processes = processes or Processes()
-        self.shards = _check_setting(env, policy, value_fn, cfg, total_steps, self.processes)
-        self.env, self.policy, self.value_fn, self.cfg, self.total_steps = env, policy, value_fn, cfg, total_steps
-        self.rows = env.members or 1
-        self.tile = cfg.tile or min(
-            (m.rows_per_tile for net in (policy, value_fn) for m in net.modules() if hasattr(m, "rows_per_tile")),
-            default=4096,
-        )
-        self.per_iteration = cfg.rollout_steps * env.n * self.processes.size
-        self.iteration = self.steps = 0
-        self.log = TrainingLog(env.members)
-
-        self.flat = FlatParameters([policy, value_fn], env.members)
-        self.processes.require_equal("policy and value_fn", self.flat.data)
-        self.adam = Adam(self.flat, cfg.adam_eps)
-        self.rate = torch.tensor(cfg.learning_rate, dtype=self.flat.data.dtype, device=env.device).view(-1, 1)
-        self.average = None
-        if cfg.anchor_com is not None:
-            self.average = EWMA(self.flat.data, ewma_decay(cfg.anchor_com))
-            self.anchor = copy.deepcopy(policy)
-            self.anchor_flat = FlatParameters([self.anchor], env.members)
-        self.evaluate, self.value = policy.evaluate, value_fn
-        if cfg.compile is not None:
-            self.evaluate, self.value = (torch.compile(f, backend=cfg.compile) for f in (self.evaluate, self.value))
-
-        self.action_streams = env.streams.beside("action")
-        self.order_streams = env.streams.beside("minibatch")
-        self.observation = env.reset()
-        self.buffer = Rollout(env, cfg.rollout_steps, self.observation)
-        self.episodes = EpisodeSums(env)
-        self.observation_statistics = self.reward_statistics = None
-        if cfg.normalize_observations:
-            shape = self.observation.shape[len(env.batch) :]
-            self.observation_statistics = RunningStatistics(env.batch, shape, env.dtype, env.device)
-        if cfg.normalize_rewards:
-            self.reward_statistics = RunningStatistics(env.batch, (), env.dtype, env.device)
-            self.discounted = torch.zeros(env.batch, dtype=env.dtype, device=env.device)
+class Learner(TrainingState):
+    """A training run, one iteration at a time; :func:`train_ppo` says what it is made from."""
 
     def iterate(self) -> dict[str, list[float]]:
-        """Collect a rollout, learn from it, and return the row of the log: one number for each member and column."""
+        """Collect a rollout, learn from it, and return the row of the log: one number for each column and member."""
         rate = self.rate * self.cfg.rate_factor(self.steps, self.total_steps)
         self.rollout()
-        totals = torch.stack([x.to(self.flat.data).reshape(self.rows) for x in self.episodes.close(self.buffer)])
-        returned, length, count = self.processes.sum_(totals)
-        adv, returns, explained = self.advantages()
-        terms, norm, taken, kl = self.update(adv, returns, rate)
+        returned, length, count = self.ended_episodes()
+        explained = self.advantages()
+        losses, kl = self.update(rate)
         self.iteration += 1
         self.steps += self.per_iteration
         if self.observation_statistics:
             self.observation_statistics.update(self.buffer.observation, self.processes)
-        columns = {
-            "episode_return": returned / count,
-            "episode_length": length / count,
-            "episodes": count,
-            "approx_kl": kl,
-            "clip_fraction": terms.clip_fraction,
-            "entropy": terms.entropy,
-            "explained_variance": explained,
-            "data_to_divergence": self.per_iteration / kl,
-            "policy_loss": terms.policy,
-            "value_loss": terms.value,
-            "gradient_norm": norm,
-            "gradient_steps": taken,
-            "learning_rate": rate[:, 0].expand(self.rows),
-        }
-        # The one place where the device is asked for numbers.
-        row = dict(zip(columns, torch.stack(list(columns.values())).tolist()))
-        for name in ("policy_loss", "value_loss", "gradient_norm", "approx_kl"):
-            bad = [member for member, number in enumerate(row[name]) if not math.isfinite(number)]
-            if bad:
-                raise TrainingDiverged(name, self.iteration, bad, [row["learning_rate"][member] for member in bad])
-        return row | {"iteration": [self.iteration] * self.rows, "steps": [self.steps] * self.rows}
-
-    def seen(self, observation: Tensor) -> Tensor:
-        """What the networks are shown of an observation."""
-        return self.observation_statistics.normalize(observation) if self.observation_statistics else observation
-
-    def precision(self) -> torch.autocast:
-        """Autocast to bfloat16, if the settings ask for it."""
-        return torch.autocast(self.env.device.type, torch.bfloat16, enabled=self.cfg.bf16)
+        return self.row(
+            episode_return=returned / count,
+            episode_length=length / count,
+            episodes=count,
+            approx_kl=kl,
+            explained_variance=explained,
+            data_to_divergence=self.per_iteration / kl,
+            learning_rate=rate[:, 0].expand(self.rows),
+            **losses,
+        )
 
     @torch.no_grad()
     def rollout(self) -> None:
@@ -420,169 +289,98 @@ class Learner:
             buffer.last_value.copy_(self.value_fn(self.seen(self.observation)))
 
     @torch.no_grad()
-    def advantages(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Advantages and targets of the rollout, and how much of the targets' variance the values explained."""
+    def advantages(self) -> Tensor:
+        """Fill in advantages and targets, and return how much of the targets' variance the values explained."""
         cfg, buffer = self.cfg, self.buffer
-        if self.reward_statistics:
-            self._normalize_rewards()
-        if cfg.reward_scale != 1:
-            buffer.reward.mul_(cfg.reward_scale)
+        self.scale_rewards()
         with self.precision():
-            next_values = buffer.next_values(lambda observation: self.value_fn(self.seen(observation)))
-        adv, returns = _gae(
-            buffer.reward, buffer.value, next_values, buffer.terminated, buffer.truncated, cfg.gamma, cfg.lam
-        )
+            adv = buffer.next_values(lambda observation: self.value_fn(self.seen(observation)), out=buffer.adv)
+        _gae_(adv, buffer.reward, buffer.value, buffer.terminated, buffer.truncated, cfg.gamma, cfg.lam)
+        returns = torch.add(adv, buffer.value, out=buffer.returns)
         over = (0, adv.dim() - 1)  # time and environments, not members
         variance, mean = self.processes.moments(adv, over)
         explained = 1 - variance / self.processes.moments(returns, over)[0]
         if cfg.normalize_advantages:
             adv.sub_(mean.unsqueeze(-1)).div_(variance.sqrt().unsqueeze(-1) + 1e-8)
-        return adv, returns, explained.reshape(self.rows)
+        return explained.reshape(self.rows)
 
-    def _normalize_rewards(self) -> None:
-        """Divide rewards by the deviation of their discounted sums, as known so far; then take the new ones in."""
-        buffer = self.buffer
-        sums = torch.empty_like(buffer.reward)
-        for t, reward in enumerate(buffer.reward):
-            sums[t] = self.discounted.mul_(self.cfg.gamma).add_(reward)
-            self.discounted.masked_fill_(buffer.terminated[t] | buffer.truncated[t], 0)
-        buffer.reward.copy_(self.reward_statistics.scale(buffer.reward))
-        self.reward_statistics.update(sums, self.processes)
-
-    def update(self, adv: Tensor, returns: Tensor, rate: Tensor) -> tuple[LossTerms, Tensor, Tensor, Tensor]:
+    def update(self, rate: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Climb: every epoch permutes the batch and takes a gradient step on each minibatch.
 
         Returns
         -------
-        LossTerms, Tensor, Tensor, Tensor
-            Means over the gradient steps, the mean norm of their gradients, their number, and the divergence of the new
-            policy from the old; for each member.
+        dict, Tensor
+            Losses and the like, means over the gradient steps, and the divergence of the new policy from the one that
+            collected the batch; (members or 1,).
         """
-        cfg, buffer = self.cfg, self.buffer
-        lead = len(self.env.batch)
-        batch = [buffer.observation, buffer.action, buffer.logp, adv, returns]
-        batch = [x.flatten(0, lead) for x in (*batch, buffer.value)[: 6 if cfg.value_clip else 5]]
+        cfg = self.cfg
+        batch = self.flat_batch()
         share = cfg.minibatch // (self.shards * self.processes.size)
         held = cfg.rollout_steps * self.env.n // self.shards
         active = torch.ones_like(self.adam.count)
-        sums = torch.zeros(len(LossTerms._fields) + 2, self.rows, dtype=adv.dtype, device=adv.device)
+        sums = torch.zeros(7, self.rows, dtype=active.dtype, device=active.device)
+        whole = torch.int32 if batch[0].shape[0] < 2**31 else torch.int64
+        order = None
         for _ in range(cfg.epochs):
-            order = self.order_streams.permutations(held)
+            del order  # it is large: not two of them at a time
+            order = self.order_streams.permutations(held, whole)
             for start in range(0, held - share + 1, share):
                 found = self.gradient(batch, order[..., start : start + share])
                 if cfg.max_kl is not None:
-                    active = active * (found[LossTerms._fields.index("kl")] <= cfg.max_kl).view(-1, 1)
+                    active = active * (found[3] <= cfg.max_kl).view(-1, 1)
                     if not bool(active.any()):
                         break
                 norm = self.adam.step(rate, cfg.max_grad_norm, active)
                 if self.average:
                     self.average.update(self.flat.data, active)
-                sums += torch.cat([found, norm.view(1, -1), torch.ones_like(norm).view(1, -1)]) * active[:, 0]
-        terms = LossTerms(*(sums[:-2] / sums[-1]))
-        return terms, sums[-2] / sums[-1], sums[-1], self.divergence(batch, order)
+                sums += torch.cat([found, norm.mT, torch.ones_like(norm.mT)]) * active.mT
+        names = ("policy_loss", "value_loss", "entropy", "minibatch_kl", "clip_fraction", "gradient_norm")
+        means = dict(zip(names, sums[:-1] / sums[-1]))
+        del means["minibatch_kl"]
+        return means | {"gradient_steps": sums[-1]}, self.divergence(batch, order)
 
     def gradient(self, batch: list[Tensor], order: Tensor) -> Tensor:
-        """Set the gradient of the loss on a minibatch, tile by tile, and return the means of the loss's terms."""
+        """Set the gradient of the loss on a minibatch, tile by tile.
+
+        Returns
+        -------
+        Tensor, (5, members or 1)
+            Means of the policy loss, value loss, entropy, divergence from the behaviour policy, and share of clipped
+            ratios.
+        """
         cfg = self.cfg
         self.flat.zero_grad()
         found = 0
-        for tile in order.split(max(1, self.tile // self.shards), dim=-1):
+        for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old, adv, returns, *value_old = self.gathered(batch, tile)
             seen = self.seen(observation)
-            with self.precision():
-                logp, entropy = self.evaluate(seen, action)
-                value = self.value(seen).to(returns.dtype)
-            terms = loss_terms(
-                logp,
-                logp_old,
-                adv,
-                value,
-                returns,
-                entropy,
-                cfg.clip,
-                logp_anchor=self.anchored(seen, action) if self.average else None,
-                value_old=value_old[0] if value_old else None,
-                value_clip=cfg.value_clip,
-            )
             share = tile.shape[-1] / order.shape[-1] / self.processes.size
-            loss = terms.policy + cfg.vf_coef * terms.value - cfg.ent_coef * terms.entropy
-            (loss.sum() * share).backward()
-            found = found + torch.stack([term.detach().reshape(self.rows) for term in terms]) * share
+            # A backward pass for each network: only one of them holds activations at a time.
+            with self.precision():
+                logp, entropy = self.policy_evaluate(seen, action)
+            anchor = self.anchored(seen, action) if self.average else None
+            climbed, spread = policy_loss(logp, logp_old, adv, cfg.clip, anchor).mean(-1), entropy.mean(-1)
+            ((climbed - cfg.ent_coef * spread).sum() * share).backward()
+            with self.precision():
+                value = self.value_evaluate(seen).to(returns.dtype)
+            fitted = value_loss(value, returns, value_old[0] if value_old else None, cfg.value_clip).mean(-1)
+            ((cfg.vf_coef * fitted).sum() * share).backward()
+            with torch.no_grad():
+                kl = _kl(logp, logp_old)
+                outside = (logp - (logp_old if anchor is None else anchor)).expm1().abs() > cfg.clip
+                parts = climbed, fitted, spread, kl.mean(-1), outside.to(kl.dtype).mean(-1)
+                found = found + torch.stack(parts).view(5, self.rows) * share
         self.processes.sum_(self.flat.grad)
         return self.processes.sum_(found)
 
-    def gathered(self, batch: list[Tensor], order: Tensor) -> list[Tensor]:
-        """Transitions of a minibatch, (k, ...) or (members, k, ...).
-
-        ``order`` (members or 1, shards, k) counts the transitions of each shard alone, time first; here they become
-        places in tensors (T * members * n, ...) that all members and shards share.
-        """
-        part = self.env.n // self.shards
-        place = order
-        if self.rows * self.shards > 1:
-            beside = torch.arange(self.rows * self.shards, device=order.device).view(self.rows, self.shards, 1)
-            place = order + (order // part * (self.rows * self.shards - 1) + beside) * part
-        lead = place.shape[:1] if self.env.members else ()
-        place = place.flatten()
-        return [x.index_select(0, place).unflatten(0, (*lead, -1)) for x in batch]
-
-    @torch.no_grad()
-    def anchored(self, seen: Tensor, action: Tensor) -> Tensor:
-        """Log-probabilities of actions under the average of past policies."""
-        average = self.average.average[0]
-        self.anchor_flat.data.copy_(average[:, : self.anchor_flat.data.shape[1]])
-        with self.precision():
-            return self.anchor.evaluate(seen, action)[0]
-
     @torch.no_grad()
     def divergence(self, batch: list[Tensor], order: Tensor) -> Tensor:
-        """Divergence of the policy as it is now from the behaviour policy, from the first transitions of an order."""
-        observation, action, logp_old = self.gathered(batch[:3], order[..., : max(1, self.tile // self.shards)])
+        """Divergence of the policy as it is now from the behaviour policy, on the first transitions of an order."""
+        observation, action, logp_old = self.gathered(batch[:3], order[..., : self.tile])
         with self.precision():
-            logp = self.evaluate(self.seen(observation), action)[0]
+            logp = self.policy_evaluate(self.seen(observation), action)[0]
         kl = _kl(logp, logp_old).mean(-1).reshape(self.rows)
         return self.processes.sum_(kl) / self.processes.size
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that decides what comes next, except the settings; the log is not in it."""
-        env = self.env.state_dict() if hasattr(self.env, "state_dict") else None
-        state = {
-            "iteration": self.iteration,
-            "steps": self.steps,
-            "parameters": self.flat.data,
-            "adam": self.adam.state_dict(),
-            "average": self.average and self.average.state_dict(),
-            "action_streams": self.action_streams.state_dict(),
-            "order_streams": self.order_streams.state_dict(),
-            "observation_statistics": self.observation_statistics and self.observation_statistics.state_dict(),
-            "reward_statistics": self.reward_statistics and self.reward_statistics.state_dict(),
-            "environment": env
-            and {
-                "env": env,
-                "observation": self.observation,
-                "episodes": [self.episodes.reward, self.episodes.steps],
-                "discounted": self.discounted if self.reward_statistics else None,
-            },
-        }
-        return checkpoints.copied(state)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` stood."""
-        state = checkpoints.copied(state, self.env.device)
-        self.iteration, self.steps = state["iteration"], state["steps"]
-        self.flat.data.copy_(state["parameters"])
-        self.adam.load_state_dict(state["adam"])
-        self.action_streams.load_state_dict(state["action_streams"])
-        self.order_streams.load_state_dict(state["order_streams"])
-        for name in ("average", "observation_statistics", "reward_statistics"):
-            if getattr(self, name):
-                getattr(self, name).load_state_dict(state[name])
-        if state["environment"] is not None:
-            self.env.load_state_dict(state["environment"]["env"])
-            self.observation = state["environment"]["observation"]
-            self.episodes.reward, self.episodes.steps = state["environment"]["episodes"]
-            if self.reward_statistics:
-                self.discounted = state["environment"]["discounted"]
 
 
 def train_ppo(
@@ -653,7 +451,7 @@ def train_ppo(
     learner = Learner(env, policy, value_fn, cfg, total_steps, processes)
     processes = learner.processes
     if resume is not None:
-        resume = resume if isinstance(resume, dict) else checkpoints.load_checkpoint(_of_rank(resume, processes))
+        resume = resume if isinstance(resume, dict) else checkpoints.load_checkpoint(processes.file(resume, processes))
         checkpoints.require_fit(resume, learner.state_dict())
         learner.load_state_dict(resume)
         learner.log.load_state_dict(resume["log"])
@@ -675,39 +473,9 @@ def train_ppo(
             stop = bool(processes.sum_(torch.tensor(float(bool(callback(learner))), device=env.device)))
         if checkpoint is not None and (last or stop or learner.iteration % checkpoint_every == 0):
             saved = learner.state_dict() | {"log": log.state_dict()}
-            checkpoints.save_checkpoint(_of_rank(checkpoint, processes), saved)
+            checkpoints.save_checkpoint(processes.file(checkpoint, processes), saved)
         if progress is not None:
             note = f"return {sum(row['episode_return']) / learner.rows:.1f}, {speed:,.0f} steps/s"
             progress(total_steps if last or stop else learner.steps, total_steps, note)
     log.checkpoint = learner.state_dict() | {"log": log.state_dict()}
     return log
-
-
-def _of_rank(path: str | os.PathLike, processes: Processes) -> str | os.PathLike:
-    """The file of this process."""
-    return path if processes.size == 1 else f"{os.fspath(path)}.rank{processes.rank}"
-
-
-def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:
-    """Check what trains together, and return the number of shards held here."""
-    check_pair(env, policy)
-    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", None) != env.members:
-        raise ValueError(f"value_fn must be a module with members={env.members}, got {checks.describe(value_fn)}")
-    if not isinstance(cfg, PPOConfig):
-        raise ValueError(f"cfg must be a PPOConfig, got {checks.describe(cfg)}")
-    if not isinstance(processes, Processes):
-        raise ValueError(f"processes must be Processes or None, got {checks.describe(processes)}")
-    if isinstance(cfg.learning_rate, tuple) and len(cfg.learning_rate) != (env.members or 1):
-        raise ValueError(f"learning_rate must be {env.members or 1} numbers, got {cfg.learning_rate}")
-    shards = len(env.streams.blocks[0])
-    batch = cfg.rollout_steps * env.n * processes.size
-    if cfg.minibatch > batch or (batch % cfg.minibatch and not cfg.drop_last):
-        raise ValueError(
-            f"minibatch must divide the {batch} transitions of an iteration (rollout_steps * n), or be smaller with "
-            f"drop_last=True, got {cfg.minibatch}"
-        )
-    if cfg.minibatch % (shards * processes.size):
-        raise ValueError(f"minibatch must be a multiple of the {shards * processes.size} shards, got {cfg.minibatch}")
-    if checks.integer("total_steps", total_steps, lowest=1) < batch:
-        raise ValueError(f"total_steps must allow an iteration of {batch} steps, got {total_steps}")
-    return shards

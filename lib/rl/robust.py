@@ -257,10 +257,11 @@ def worst_of_tables(P, R, gamma, tol: float = 1e-8, *, validate: bool = True) ->
     if checks.flag("validate", validate):
         P, R, gamma = checks.tensors(P=P, R=R, gamma=gamma)
         checks.shape("P", P, None, None, None, None)
+        _tables.transitions("P", P)
         checks.shape("R", R, *P.shape[-3:-1])
-        _tables.model(P, R[..., None, :, :], gamma[..., None])
+        _tables.check_discount(gamma, ends=False)
     else:
-        P, R, gamma = _tables.model(P, R, gamma, validate=False)
+        P, R, gamma = _tables.model(P=P, R=R, gamma=gamma, validate=False)
     batch = checks.batch(P=P.shape[:-4], R=R.shape[:-2], gamma=gamma.shape)
 
     def backup(V: Tensor) -> tuple[Tensor, Tensor]:
@@ -300,7 +301,9 @@ def _taken(p: Tensor, mass: Tensor) -> Tensor:
 def _read_expectation(mu, values, radius, **optional) -> list[Tensor]:
     mu, values, radius, *rest = checks.tensors(mu=mu, values=values, radius=radius, **optional)
     checks.shape("mu", mu, None)
-    checks.shape("values", values, mu.shape[-1])
+    if values.dim() == 0 or values.shape[-1] != mu.shape[-1]:
+        came = tuple(values.shape)
+        raise ValueError(f"values must have shape (..., {mu.shape[-1]}), one for each entry of mu, got {came}")
     _tables.check_chances("mu", mu)
     _check_radius(radius, 1.0)
     leading = {name: tensor.shape for name, tensor in zip(optional, rest)}
@@ -314,7 +317,7 @@ def _check_radius(radius: Tensor, largest: float) -> None:
 
 def _read(P, R, gamma, radius, kind) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     checks.choice("kind", kind, tuple(KINDS))
-    P, R, gamma, radius = _tables.model(P, R, gamma, radius=radius)
+    P, R, gamma, radius = _tables.model(P=P, R=R, gamma=gamma, radius=radius)
     if radius.dim():
         checks.shape("radius", radius, *P.shape[-3:-1])
     _check_radius(radius, KINDS[kind])

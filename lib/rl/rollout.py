@@ -12,6 +12,9 @@ from lib.rl.spaces import Box
 
 __all__ = ["EpisodeSums", "Rollout"]
 
+PART = 2**18
+"""Transitions whose episodes are added up at once: what that needs beside the buffer stays small."""
+
 
 class Rollout:
     """T steps of every environment.
@@ -32,6 +35,8 @@ class Rollout:
     logp, reward, value : Tensor, (T, *batch)
         Log-probabilities of the actions, rewards, values of the observations.
     terminated, truncated : Tensor of bool, (T, *batch)
+    adv, returns : Tensor, (T, *batch)
+        Advantages, and targets of the value function.
     last_value : Tensor, batch
         Values of the observations after the last step.
     """
@@ -46,7 +51,7 @@ class Rollout:
         space = env.action_space
         self.observation = room(*observation.shape[len(env.batch) :], dtype=observation.dtype)
         self.action = room(*space.shape, dtype=env.dtype if isinstance(space, Box) else torch.int64)
-        self.logp, self.reward, self.value = room(), room(), room()
+        self.logp, self.reward, self.value, self.adv, self.returns = (room() for _ in range(5))
         self.terminated, self.truncated = room(dtype=torch.bool), room(dtype=torch.bool)
         self.last_value = torch.zeros(env.batch, dtype=env.dtype, device=env.device)
         # A time limit of L steps cuts an environment at most once in any L steps: one place for the last observation of
@@ -73,9 +78,11 @@ class Rollout:
             truncated = moved.truncated.view(*self.batch, *(1,) * (place.dim() - len(self.batch)))
             torch.where(truncated, moved.final_observation, place, out=place)
 
-    def next_values(self, value_of: Callable[[Tensor], Tensor]) -> Tensor:
+    def next_values(self, value_of: Callable[[Tensor], Tensor], out: Tensor) -> Tensor:
         """Values of what the steps led to, (T, *batch): before any reset, where an episode was truncated."""
-        values = torch.cat([self.value[1:], self.last_value[None]])
+        values = out
+        values[:-1] = self.value[1:]
+        values[-1] = self.last_value
         windows = zip(self.cut, values.split(self.window), self.truncated.split(self.window))
         for place, window, truncated in windows:
             if truncated.is_cuda or bool(truncated.any()):
@@ -95,16 +102,21 @@ class EpisodeSums:
 
     def close(self, rollout: Rollout) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of returns, sum of lengths and number of the episodes that ended in a rollout: () or (members,)."""
-        ended = rollout.terminated | rollout.truncated
-        step = torch.arange(1, rollout.steps + 1, dtype=torch.int32, device=ended.device)
-        step = step.view(-1, *(1,) * len(rollout.batch))
+        rows = max(1, PART // self.reward.numel())
+        columns = (rollout.reward, rollout.terminated, rollout.truncated)
+        parts = [self._close_part(*part) for part in zip(*(column.split(rows) for column in columns))]
+        return tuple(sum(numbers) for numbers in zip(*parts))
+
+    def _close_part(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ended = terminated | truncated
+        step = torch.arange(1, len(reward) + 1, dtype=torch.int32, device=reward.device)
+        step = step.view(-1, *(1,) * self.reward.dim())
         last = (ended * step).amax(0)
         later = step > last
         some = last > 0
-        open_reward = (rollout.reward * later).sum(0)
-        closed_reward = self.reward + (rollout.reward * ~later).sum(0)
+        closed_reward = self.reward + reward.masked_fill(later, 0).sum(0)
         closed_steps = self.steps + last
-        totals = (some * closed_reward).sum(-1), (some * closed_steps).sum(-1), ended.sum(0).sum(-1)
-        self.reward = torch.where(some, 0, self.reward) + open_reward
-        self.steps = torch.where(some, 0, self.steps) + rollout.steps - last
+        totals = (some * closed_reward).sum(-1), (some * closed_steps).sum(-1), ended.sum((0, -1))
+        self.reward = torch.where(some, 0, self.reward) + reward.masked_fill(~later, 0).sum(0)
+        self.steps = torch.where(some, 0, self.steps) + len(reward) - last
         return totals

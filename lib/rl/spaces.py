@@ -51,7 +51,10 @@ class Box:
         value = getattr(self, name)
         bounds = value if isinstance(value, tuple) else (value,) * (self.shape[-1] if self.shape else 1)
         wanted = self.shape[-1] if self.shape else 1
-        numbers = all(isinstance(bound, (int, float)) and not math.isnan(bound) for bound in bounds)
+        numbers = all(
+            isinstance(bound, (int, float)) and not isinstance(bound, bool) and not math.isnan(bound)
+            for bound in bounds
+        )
         if len(bounds) != wanted or not numbers:
             raise ValueError(f"{name} must be a number or {wanted} numbers, got {checks.describe(value)}")
         return bounds
@@ -63,7 +66,8 @@ class Box:
 
     def contains(self, value: torch.Tensor) -> torch.Tensor:
         """Which elements of a batch lie in the space: shape of the batch, bool."""
-        low, high = (torch.tensor(self._bounds(name), device=value.device) for name in ("low", "high"))
+        dtype = value.dtype if value.is_floating_point() else torch.float64
+        low, high = (torch.tensor(self._bounds(name), dtype=dtype, device=value.device) for name in ("low", "high"))
         inside = (value >= low) & (value <= high)
         return inside.flatten(value.dim() - len(self.shape)).all(-1) if self.shape else inside
 
@@ -71,6 +75,16 @@ class Box:
 @dataclass(frozen=True)
 class Discrete:
     """One choice among n, counted from 0.
+
+    Parameters
+    ----------
+    n : int
+        Number of choices, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If n is no integer of at least 1.
 
     Examples
     --------
@@ -96,6 +110,16 @@ class Discrete:
 @dataclass(frozen=True)
 class MultiDiscrete:
     """Several choices at once, the i-th among ``sizes[i]``, each counted from 0.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Number of choices in each place, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If it is no tuple of integers of at least 1.
 
     Examples
     --------

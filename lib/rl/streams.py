@@ -140,34 +140,53 @@ class Streams:
         return n // parts
 
     def uniform(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Uniform numbers in [0, 1), of shape (n, *rest) or (members, n, *rest)."""
+        """Uniform numbers in [0, 1), of shape (n, *rest) or (members, n, *rest).
+
+        Raises
+        ------
+        ValueError
+            If n is no multiple of the number of shards held here.
+        """
         size = (self.share(n), *rest)
         return self.each(lambda source: torch.rand(size, generator=source, dtype=dtype, device=self.device))
 
     def normal(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Standard normal numbers, of shape (n, *rest) or (members, n, *rest)."""
+        """Standard normal numbers, of shape (n, *rest) or (members, n, *rest).
+
+        Raises
+        ------
+        ValueError
+            If n is no multiple of the number of shards held here.
+        """
         size = (self.share(n), *rest)
         return self.each(lambda source: torch.randn(size, generator=source, dtype=dtype, device=self.device))
 
-    def permutations(self, count: int) -> torch.Tensor:
-        """One permutation of 0 .. count - 1 for each generator: (members or 1, parts, count), int64."""
-        rows = [
-            torch.stack([torch.randperm(count, generator=source, device=self.device) for source in row])
-            for row in self.blocks
-        ]
-        return torch.stack(rows)
+    def permutations(self, count: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        """One permutation of 0 .. count - 1 for each generator: (members or 1, parts, count), of an integer type."""
+        order = torch.empty(len(self.blocks), len(self.blocks[0]), count, dtype=dtype, device=self.device)
+        for row, part in zip(self.blocks, order):
+            for source, place in zip(row, part):
+                torch.randperm(count, generator=source, dtype=dtype, out=place)
+        return order
 
     def state_dict(self) -> list[list[torch.Tensor]]:
         """Where every generator stands."""
         return [[generator.get_state() for generator in row] for row in self.blocks]
 
     def load_state_dict(self, state: list[list[torch.Tensor]]) -> None:
-        """Go on from where :meth:`state_dict` stood."""
-        if [len(row) for row in state] != [len(row) for row in self.blocks]:
-            raise ValueError(
-                f"state must hold {len(self.blocks)} x {len(self.blocks[0])} generators, "
-                f"got {[len(row) for row in state]}"
-            )
+        """Go on from where :meth:`state_dict` stood.
+
+        Raises
+        ------
+        ValueError
+            If the positions are not those of as many generators.
+        """
+        rows, parts = len(self.blocks), len(self.blocks[0])
+        fits = isinstance(state, (list, tuple)) and len(state) == rows
+        fits = fits and all(isinstance(row, (list, tuple)) and len(row) == parts for row in state)
+        if not fits or not all(isinstance(position, torch.Tensor) for row in state for position in row):
+            raise ValueError(f"state must hold {rows} x {parts} positions of generators, got {checks.describe(state)}")
         for row, saved in zip(self.blocks, state):
             for generator, position in zip(row, saved):
-                generator.set_state(position)
+                # Positions are bytes on the CPU, also those of a GPU's generator.
+                generator.set_state(position.cpu())

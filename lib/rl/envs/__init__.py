@@ -34,14 +34,21 @@ It has members, shards, the time limit, resets, and checkpoints, and :func:`lib.
 """
 
 from lib.rl.envs.acrobot import Acrobot, AcrobotParams
+from lib.rl.envs.breakout import MiniBreakout
 from lib.rl.envs.cart_pole import CartPole, CartPoleParams
+from lib.rl.envs.grid_map import GridMap, read_map
+from lib.rl.envs.grids import CliffWalking, CliffWalkingParams, FrozenLake, FrozenLakeParams, GridWorld, GridWorldParams
+from lib.rl.envs.lot_sizing import LotSizing, LotSizingSpec
 from lib.rl.envs.mountain_car import (
     MountainCar,
     MountainCarContinuous,
     MountainCarContinuousParams,
     MountainCarParams,
 )
+from lib.rl.envs.noisy_grid import NoisyGrid, NoisyGridParams
 from lib.rl.envs.pendulum import Pendulum, PendulumParams
+from lib.rl.envs.river_swim import RiverSwim, RiverSwimParams
+from lib.rl.envs.table_env import Outcomes, TableEnv
 from lib.rl.envs.vec_env import EnvState, Transition, VecEnv, columns, reset, step
 
 __all__ = [
@@ -49,16 +56,33 @@ __all__ = [
     "AcrobotParams",
     "CartPole",
     "CartPoleParams",
+    "CliffWalking",
+    "CliffWalkingParams",
     "EnvState",
+    "FrozenLake",
+    "FrozenLakeParams",
+    "GridMap",
+    "GridWorld",
+    "GridWorldParams",
+    "LotSizing",
+    "LotSizingSpec",
+    "MiniBreakout",
     "MountainCar",
     "MountainCarContinuous",
     "MountainCarContinuousParams",
     "MountainCarParams",
+    "NoisyGrid",
+    "NoisyGridParams",
+    "Outcomes",
     "Pendulum",
     "PendulumParams",
+    "RiverSwim",
+    "RiverSwimParams",
+    "TableEnv",
     "Transition",
     "VecEnv",
     "columns",
+    "read_map",
     "reset",
     "step",
 ]

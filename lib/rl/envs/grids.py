@@ -149,8 +149,10 @@ def grid_outcomes(
     >>> row.tables()[1][:, 2]
     tensor([-1., 0., 0.], dtype=torch.float64)
     """
-    terminal = grid.holds("GH")
-    start = grid.holds("S") if bool(grid.holds("S").any()) else ~terminal & ~grid.holds("C")
+    terminal, cliff, marked = grid.holds("GH"), grid.holds("C"), grid.holds("S")
+    if bool(cliff.any()) and int(marked.sum()) != 1:
+        raise ValueError(f"map must have one S where a cliff throws back to, got {int(marked.sum())}")
+    start = marked if bool(marked.any()) else ~terminal
     if not bool(start.any()):
         raise ValueError(f"map must have a cell to start from, got {grid.rows}")
     entered = grid.next_state(moves)
@@ -159,11 +161,7 @@ def grid_outcomes(
         if letter != ".":
             earned[grid.holds(letter)] = float(reward)
     reward = earned[entered]
-    cliff = grid.holds("C")
-    if bool(cliff.any()):
-        if int(start.sum()) != 1:
-            raise ValueError(f"map must have one S where a cliff throws back to, got {int(start.sum())}")
-        entered = torch.where(cliff[entered], start.nonzero()[0], entered)
+    entered = torch.where(cliff[entered], start.long().argmax(), entered)  # thrown back
     shape = (grid.states, len(moves), len(moves))
     return Outcomes(
         made.expand(shape),

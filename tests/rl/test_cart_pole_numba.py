@@ -1,0 +1,281 @@
+"""The compiled step of CartPole: its sine, agreement with plain torch, when it is taken, and life without numba."""
+
+import copy
+import math
+import sys
+import warnings
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.live import tracing
+from lib.rl.envs import CartPole, CartPoleParams, VecEnv, _cart_pole_numba, cart_pole
+
+
+class Plain(CartPole):
+    """CartPole in plain torch."""
+
+    _advance = VecEnv._advance
+
+
+def actions_of(env, steps, seed=0):
+    return torch.randint(2, (steps, *env.batch), generator=torch.Generator().manual_seed(seed))
+
+
+def both(n, **options):
+    """The compiled environment and the plain one."""
+    pair = CartPole(n, **options), Plain(n, **options)
+    for env in pair:
+        env.reset()
+    return pair
+
+
+def sine_and_cosine(angles):
+    angles = np.asarray(angles, dtype=np.float32)
+    found = np.empty((2, angles.size), dtype=np.float32)
+    _cart_pole_numba.sines_and_cosines(angles, *found)
+    exact = angles.astype(np.float64)
+    return np.abs(found - np.stack([np.sin(exact), np.cos(exact)])).max()
+
+
+def test_sine_and_cosine_at_every_angle():
+    rng = np.random.default_rng(0)
+    for widest in (0.21, math.pi, 100.0, _cart_pole_numba.FARTHEST):
+        assert sine_and_cosine(rng.uniform(-widest, widest, 200_000)) < 1.2e-7
+    quarters = np.arange(-5215, 5216) * (math.pi / 2)
+    assert sine_and_cosine(quarters) < 1.2e-7
+    assert sine_and_cosine(quarters + math.pi / 4) < 1.2e-7
+    assert sine_and_cosine([0.0, -0.0, _cart_pole_numba.FARTHEST, -_cart_pole_numba.FARTHEST, 1e-30]) < 1.2e-7
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-8192, 8192, width=32), min_size=1, max_size=40))
+def test_sine_and_cosine_at_chosen_angles(angles):
+    assert sine_and_cosine(angles) < 1.2e-7
+
+
+def assert_alike(compiled, plain, env):
+    """The same states to rounding, and the same flags except within rounding of a limit."""
+    scale = plain.final_observation.abs().clamp(min=1)
+    assert float(((compiled.final_observation - plain.final_observation).abs() / scale).max()) < 1e-6
+    params = env.params
+    reached = plain.final_observation[..., [0, 2]].abs() - torch.tensor([params.position_limit, params.angle_limit])
+    clear = (reached.abs() > 1e-5).all(-1)
+    for mine, theirs in ((compiled.terminated, plain.terminated), (compiled.truncated, plain.truncated)):
+        assert torch.equal(mine[clear], theirs[clear])
+    assert torch.equal(compiled.reward, plain.reward)
+    assert int((~clear).sum()) < 0.01 * clear.numel() + 1
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        CartPoleParams(),
+        CartPoleParams(gravity=3.7, cart_mass=2.0, pole_mass=0.5, half_length=1.5, force=4.0, time_step=0.05),
+        CartPoleParams(angle_limit=1e4, position_limit=1e3, gravity=-9.8),
+    ],
+)
+def test_one_step_from_any_state(params):
+    compiled, plain = both(20_000, params=params, max_steps=7)
+    generator = torch.Generator().manual_seed(1)
+    wide = torch.tensor([3.0, 4.0, 0.25 if params.angle_limit < 1 else 50.0, 4.0])
+    state = (2 * torch.rand(20_000, 4, generator=generator) - 1) * wide
+    for env in (compiled, plain):
+        env.state = state.clone()
+        env.elapsed = (torch.arange(20_000) % 8).int()
+    action = actions_of(compiled, 1)[0]
+    moved, other = compiled.step(action), plain.step(action)
+    assert_alike(moved, other, compiled)
+    ended = moved.terminated | moved.truncated
+    assert torch.equal(compiled.elapsed == 0, ended)
+    assert torch.equal(compiled.state[~ended], moved.final_observation[~ended])
+    assert torch.equal(moved.observation, compiled.state)
+    if params.angle_limit < 1:
+        assert bool((moved.observation[ended].abs() <= 0.05).all()) and int(ended.sum()) > 1000
+
+
+def test_episodes_under_random_actions_are_the_same():
+    """Each reset draws the same state on both paths, so that differences do not outlive an episode."""
+    compiled, plain = both(64, seed=3)
+    ends = 0
+    for action in actions_of(plain, 200):
+        moved, other = compiled.step(action), plain.step(action)
+        assert torch.equal(moved.terminated, other.terminated)
+        assert torch.equal(moved.truncated, other.truncated)
+        assert torch.equal(compiled.elapsed, plain.elapsed)
+        torch.testing.assert_close(compiled.state, plain.state, rtol=1e-4, atol=1e-4)
+        assert torch.equal(compiled.state[plain.elapsed == 0], plain.state[plain.elapsed == 0])
+        ends += int(moved.terminated.sum())
+    assert ends > 400
+
+
+def test_a_pole_that_hangs_does_the_same_for_hundreds_of_steps():
+    """With gravity turned round and weak pushes the motion is stable; only the time limit ends it."""
+    params = CartPoleParams(gravity=-9.8, force=0.5, angle_limit=50.0, position_limit=1e4)
+    compiled, plain = both(32, seed=3, params=params)
+    for index, action in enumerate(actions_of(plain, 700), start=1):
+        moved, other = compiled.step(action), plain.step(action)
+        assert torch.equal(moved.truncated, other.truncated)
+        assert bool(moved.truncated.all()) == (index == 500)
+        assert not bool(moved.terminated.any())
+        torch.testing.assert_close(compiled.state, plain.state, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 15, 16, 17, 33])
+def test_an_environment_moves_alike_wherever_it_stands(n):
+    """Vectors and what is left of them round alike: results are equal to the bit."""
+    large = CartPole(64, seed=1)
+    large.reset()
+    small = CartPole(n, seed=2)
+    small.reset()
+    for action in actions_of(large, 5):
+        small.state = large.state[64 - n :].clone()
+        moved, other = large.step(action), small.step(action[64 - n :])
+        assert torch.equal(moved.final_observation[64 - n :], other.final_observation)
+
+
+@pytest.mark.parametrize("seed", [4, (4, 8)])
+def test_shards_and_members_draw_from_their_own_generators(seed):
+    compiled, plain = both(12, seed=seed, shards=3, max_steps=3)
+    for action in actions_of(plain, 9):
+        compiled.step(action), plain.step(action)
+        torch.testing.assert_close(compiled.state, plain.state, rtol=1e-5, atol=1e-5)
+        fresh = plain.elapsed == 0
+        assert torch.equal(compiled.state[fresh], plain.state[fresh])
+    for mine, theirs in zip(compiled._generators(), plain._generators()):
+        assert torch.equal(mine.get_state(), theirs.get_state())
+
+
+@pytest.mark.parametrize("limit", [None, 2**40])
+def test_no_time_limit_or_a_far_one(limit):
+    class Endless(CartPole):
+        max_steps = limit
+
+    env = Endless(4)
+    env.reset()
+    env.elapsed += 100_000
+    assert not bool(env.step(torch.ones(4, dtype=torch.int64)).truncated.any())
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_actions_of_any_whole_type(dtype):
+    compiled, plain = both(8)
+    action = actions_of(compiled, 1)[0].to(dtype)
+    assert_alike(compiled.step(action), plain.step(action), compiled)
+
+
+def test_results_do_not_change_later():
+    """What a step returned stays as it was while the environment goes on."""
+    env = CartPole(32, seed=1)
+    env.reset()
+    kept = []
+    for action in actions_of(env, 30):
+        moved = env.step(action)
+        kept.append((moved, copy.deepcopy(moved)))
+    for moved, copied in kept:
+        assert all(torch.equal(one, other) for one, other in zip(moved, copied))
+
+
+class Taken:
+    """Stands in for the compiled loops and says so."""
+
+    def advance(self, *_):
+        raise ZeroDivisionError
+
+
+class Heavier(CartPole):
+    """Own dynamics."""
+
+    def dynamics(self, state, action, params=None, generator=None):
+        return super().dynamics(state, action, params, generator)
+
+
+class Blind(CartPole):
+    """Own observations."""
+
+    def observe(self, state, params=None):
+        return state[..., :2]
+
+
+def takes_compiled(env, action, monkeypatch):
+    monkeypatch.setattr(cart_pole, "_kernels", Taken)
+    try:
+        env.step(action)
+    except ZeroDivisionError:
+        return True
+    return False
+
+
+def test_when_the_compiled_step_is_taken(monkeypatch):
+    action = torch.tensor([0, 1])
+
+    def taken(env, action=action, **changes):
+        env.reset()
+        for name, value in changes.items():
+            setattr(env, name, value)
+        return takes_compiled(env, action, monkeypatch)
+
+    state = torch.zeros(2, 4)
+    assert taken(CartPole(2))
+    assert taken(CartPole(2), action.bool())
+    assert not taken(CartPole(2), action.float())
+    assert not taken(CartPole(2, dtype=torch.float64))
+    assert not taken(Heavier(2)) and not taken(Blind(2)) and not taken(Plain(2))
+    assert not taken(CartPole(2), state=state.clone().requires_grad_())
+    with torch.no_grad():
+        assert taken(CartPole(2), state=state.clone().requires_grad_())
+    with torch.autograd.forward_ad.dual_level():
+        assert not taken(CartPole(2), state=torch.autograd.forward_ad.make_dual(state, state))
+    for field in fields(CartPoleParams):
+        mixed = replace(CartPoleParams(), **{field.name: torch.tensor([1.0, 2.0])})
+        assert not taken(CartPole(2, params=mixed))
+    changed = CartPole(2)
+    assert not taken(changed, params=mixed)
+    assert taken(changed, params=CartPoleParams())
+    monkeypatch.setattr(tracing, "active", lambda: True)
+    assert not taken(CartPole(2))
+
+
+@pytest.mark.parametrize("angle", [8193.0, -1e30, math.inf, math.nan])
+def test_angles_too_far_for_the_polynomial_go_to_torch(angle):
+    params = CartPoleParams(angle_limit=1e30)
+    compiled, plain = both(3, params=params)
+    for env in (compiled, plain):
+        env.state = torch.tensor([[0.0, 0.0, 0.1, 0.0], [0.0, 0.0, angle, 0.0], [0.0, 0.0, 0.0, 0.1]])
+    moved, other = (env.step(torch.tensor([0, 1, 1])) for env in (compiled, plain))
+    for mine, theirs in zip(moved, other):
+        assert torch.equal(mine.nan_to_num(), theirs.nan_to_num())
+
+
+def test_gradients_go_through_a_step():
+    env = CartPole(2)
+    env.reset()
+    env.state = env.state.requires_grad_()
+    start = env.state
+    moved = env.step(torch.tensor([0, 1]))
+    (gradient,) = torch.autograd.grad(moved.final_observation[:, 0].sum(), start)
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, 0.02, 0.0, 0.0]] * 2))
+
+
+def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "lib.rl.envs._cart_pole_numba", raising=False)
+    monkeypatch.delattr("lib.rl.envs._cart_pole_numba", raising=False)
+    cart_pole._kernels.cache_clear()
+    env, plain = both(5, seed=2)
+    actions = actions_of(env, 20)
+    try:
+        with pytest.warns(RuntimeWarning, match=r"numba cannot be used.*pip install numba"):
+            env.step(actions[0])
+        plain.step(actions[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for action in actions[1:]:
+                for mine, theirs in zip(env.step(action), plain.step(action)):
+                    assert torch.equal(mine, theirs)
+    finally:
+        cart_pole._kernels.cache_clear()

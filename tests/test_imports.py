@@ -37,3 +37,8 @@ def test_the_runtime_does_not_need_the_minifier():
     without = "import sys\nsys.modules['rjsmin'] = None\nfrom lib.live import runtime\n"
     same = "assert runtime.source(minify=True) == runtime.source(minify=False)"
     assert imported_by(without + same) == set()
+
+
+@pytest.mark.parametrize("statement", ["from lib.rl import envs", "from lib.rl.envs import gymnasium_adapter"])
+def test_environments_load_neither_gymnasium_nor_a_compiler(statement):
+    assert imported_by(statement, "gymnasium", "minatar", "numba", "triton", "networkx", "sklearn") == set()

@@ -188,26 +188,26 @@ class MLP(nn.Module):
         """Most rows of each member whose activations are kept: the best part of a minibatch to pass at once."""
         return KEPT_TILES * self.rows_per_tile
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, obs: Tensor) -> Tensor:
         """Output of every row.
 
         Parameters
         ----------
-        x : Tensor
+        obs : Tensor
             (..., n, d), or (..., members, n, d). The last dimensions may be those of a picture: as many are joined as
             make up the width of the input. True/false and integer inputs are cast tile by tile.
 
         Returns
         -------
         Tensor
-            The leading dimensions of x, then the width of the output.
+            The leading dimensions of obs, then the width of the output.
 
         Raises
         ------
         ValueError
-            If the shape or type of x does not fit.
+            If the shape or type of obs does not fit.
         """
-        rows, lead = self._rows(x)
+        rows, lead = self._rows(obs)
         parameters = (*self._parameters.values(),)
         activation = ACTIVATIONS[self.activation]
         tile = self.rows_per_tile
@@ -222,26 +222,28 @@ class MLP(nn.Module):
             y = y.unflatten(-2, lead) if lead else y[0]
         return y if self.members is None else y.movedim(0, -3)
 
-    def _rows(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    def _rows(self, obs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """View an input as ([members,] rows, width); also the leading dimensions that make up the rows."""
-        if not isinstance(x, Tensor):
-            raise ValueError(f"x must be a tensor, got {checks.describe(x)}")
+        if not isinstance(obs, Tensor):
+            raise ValueError(f"obs must be a tensor, got {checks.describe(obs)}")
         dtype = self.weights[0].dtype
-        if x.dtype != dtype and (x.is_floating_point() or x.is_complex()):
-            raise ValueError(f"x must be {dtype} as the weights are, or integers, got {checks.describe(x)}")
-        joined = x.dim() - 1
-        while joined > 0 and math.prod(x.shape[joined:]) < self.sizes[0]:
+        if obs.dtype != dtype and (obs.is_floating_point() or obs.is_complex()):
+            raise ValueError(f"obs must be {dtype} as the weights are, or integers, got {checks.describe(obs)}")
+        joined = obs.dim() - 1
+        while joined > 0 and math.prod(obs.shape[joined:]) < self.sizes[0]:
             joined -= 1
-        lead = x.shape[: max(joined, 0)]
-        if x.dim() == 0 or math.prod(x.shape[joined:]) != self.sizes[0]:
-            raise ValueError(f"x must have shape (..., {self.sizes[0]}), got {checks.describe(x)}")
+        lead = obs.shape[: max(joined, 0)]
+        if obs.dim() == 0 or math.prod(obs.shape[joined:]) != self.sizes[0]:
+            raise ValueError(f"obs must have shape (..., {self.sizes[0]}), got {checks.describe(obs)}")
         width = self.sizes[0]
-        x = x.flatten(joined) if joined < x.dim() - 1 else x
+        obs = obs.flatten(joined) if joined < obs.dim() - 1 else obs
         if self.members is None:
-            return x if len(lead) == 1 else x.reshape(-1, width), tuple(lead)
+            return obs if len(lead) == 1 else obs.reshape(-1, width), tuple(lead)
         if len(lead) < 2 or lead[-2] != self.members:
-            raise ValueError(f"x must have shape (..., {self.members}, n, {self.sizes[0]}), got {checks.describe(x)}")
-        return x.movedim(-3, 0).reshape(self.members, -1, width), (*lead[:-2], lead[-1])
+            raise ValueError(
+                f"obs must have shape (..., {self.members}, n, {self.sizes[0]}), got {checks.describe(obs)}"
+            )
+        return obs.movedim(-3, 0).reshape(self.members, -1, width), (*lead[:-2], lead[-1])
 
 
 def _orthogonal(sizes: Sequence[int], gains: Sequence[float], seed: int) -> list[Tensor]:

@@ -20,7 +20,7 @@ __all__ = ["EWMA", "Adam", "FlatParameters", "ewma_decay"]
 
 
 class FlatParameters:
-    """Parameters of modules, and their gradients, as views into one tensor each.
+    """Parameters of modules as views into one tensor, with their gradients in another.
 
     Parameters
     ----------
@@ -60,13 +60,20 @@ class FlatParameters:
         self.grad = torch.zeros_like(self.data)
         self.parameters = parameters
         sizes = [p.numel() // rows for p in parameters]
-        for p, data, grad in zip(parameters, self.data.split(sizes, 1), self.grad.split(sizes, 1)):
+        self.places = [grad.view(p.shape) for p, grad in zip(parameters, self.grad.split(sizes, 1))]
+        for p, data in zip(parameters, self.data.split(sizes, 1)):
             p.data = data.view(p.shape)
-            p.grad = grad.view(p.shape)
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero; the next backward pass adds to them in place."""
+        """Set all gradients to zero."""
         self.grad.zero_()
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss, of which some parameters may have no part."""
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        for place, gradient in zip(self.places, gradients):
+            if gradient is not None:
+                place.add_(gradient)
 
 
 class Adam:

@@ -470,10 +470,12 @@ def _look_up(table: Tensor, obs: Tensor, members: int | None) -> Tensor:
     """Rows of a table for states (..., n), or (..., members, n) if each member has a table of its own."""
     if not isinstance(obs, Tensor) or obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
         raise ValueError(f"obs must be a tensor of integers, got {checks.describe(obs)}")
+    n_states = table.shape[-2]
+    if not obs.is_cuda:  # there a check waits for the device
+        checks.require((obs >= 0) & (obs < n_states), f"obs must be states from 0 to {n_states - 1}", obs)
     if members is None:
         return functional.embedding(obs.long(), table)
     if obs.dim() < 2 or obs.shape[-2] != members:
         raise ValueError(f"obs must have shape (..., {members}, n), got {checks.describe(obs)}")
-    n_states = table.shape[1]
     offsets = torch.arange(0, members * n_states, n_states, device=obs.device).unsqueeze(1)
     return functional.embedding(obs.long() + offsets, table.flatten(0, 1))

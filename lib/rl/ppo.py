@@ -360,11 +360,11 @@ class Learner(TrainingState):
                 logp, entropy = self.policy_evaluate(seen, action)
             anchor = self.anchored(seen, action) if self.average else None
             climbed, spread = policy_loss(logp, logp_old, adv, cfg.clip, anchor).mean(-1), entropy.mean(-1)
-            ((climbed - cfg.ent_coef * spread).sum() * share).backward()
+            self.flat.backward((climbed - cfg.ent_coef * spread).sum() * share)
             with self.precision():
                 value = self.value_evaluate(seen).to(returns.dtype)
             fitted = value_loss(value, returns, value_old[0] if value_old else None, cfg.value_clip).mean(-1)
-            ((cfg.vf_coef * fitted).sum() * share).backward()
+            self.flat.backward((cfg.vf_coef * fitted).sum() * share)
             with torch.no_grad():
                 kl = _kl(logp, logp_old)
                 outside = (logp - (logp_old if anchor is None else anchor)).expm1().abs() > cfg.clip

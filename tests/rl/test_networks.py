@@ -306,15 +306,15 @@ def test_a_copy_and_a_state_dict_are_networks_of_their_own():
 @pytest.mark.parametrize(
     ("members", "x", "message"),
     [
-        (None, [1.0], "x must be a tensor"),
-        (None, torch.zeros(5, 3), r"x must have shape \(\.\.\., 4\), got a torch.float32 tensor of shape \(5, 3\)"),
-        (None, torch.zeros(5, 3, 3), r"x must have shape \(\.\.\., 4\)"),
-        (None, torch.tensor(1.0), r"x must have shape \(\.\.\., 4\)"),
-        (None, torch.zeros(5, 0), r"x must have shape \(\.\.\., 4\)"),
-        (None, torch.zeros(5, 4, dtype=torch.float64), "x must be torch.float32"),
-        (None, torch.zeros(5, 4, dtype=torch.complex64), "x must be torch.float32"),
-        (2, torch.zeros(5, 4), r"x must have shape \(\.\.\., 2, n, 4\)"),
-        (2, torch.zeros(3, 5, 4), r"x must have shape \(\.\.\., 2, n, 4\)"),
+        (None, [1.0], "obs must be a tensor"),
+        (None, torch.zeros(5, 3), r"obs must have shape \(\.\.\., 4\), got a torch.float32 tensor of shape \(5, 3\)"),
+        (None, torch.zeros(5, 3, 3), r"obs must have shape \(\.\.\., 4\)"),
+        (None, torch.tensor(1.0), r"obs must have shape \(\.\.\., 4\)"),
+        (None, torch.zeros(5, 0), r"obs must have shape \(\.\.\., 4\)"),
+        (None, torch.zeros(5, 4, dtype=torch.float64), "obs must be torch.float32"),
+        (None, torch.zeros(5, 4, dtype=torch.complex64), "obs must be torch.float32"),
+        (2, torch.zeros(5, 4), r"obs must have shape \(\.\.\., 2, n, 4\)"),
+        (2, torch.zeros(3, 5, 4), r"obs must have shape \(\.\.\., 2, n, 4\)"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(members, x, message):

@@ -52,7 +52,7 @@ class Drift(VecEnv):
 
 
 COUNTED = (FrozenLake, RiverSwim, NoisyGrid, MiniBreakout, LotSizing)
-ALL = pytest.mark.parametrize("kind", (*KINDS, Drift, *COUNTED), ids=lambda kind: kind.__name__)
+ALL = pytest.mark.parametrize("kind", [*KINDS, Drift, *COUNTED], ids=lambda kind: kind.__name__)
 
 
 def actions_of(env, steps, seed=0):

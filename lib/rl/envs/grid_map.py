@@ -94,11 +94,18 @@ class GridMap:
         -------
         Tensor of int64, (states, len(moves))
 
+        Raises
+        ------
+        ValueError
+            If a move is unknown.
+
         Examples
         --------
         >>> read_map("S.#\\n..G").next_state(("right", "up")).tolist()
         [[1, 0], [1, 1], [3, 0], [4, 1], [4, 4]]
         """
+        if not isinstance(moves, Sequence) or isinstance(moves, str) or not moves:
+            raise ValueError(f"moves must be names of moves, got {checks.describe(moves)}")
         for move in moves:
             checks.choice("moves", move, tuple(MOVES))
         steps = torch.tensor([MOVES[move] for move in moves])

@@ -6,6 +6,7 @@ on a map without walls that is ``row * width + column``, as in gymnasium.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import torch
 
 from lib import checks
-from lib.rl.envs.grid_map import MOVES, GridMap, read_map
+from lib.rl import _tables
+from lib.rl.envs.grid_map import LETTERS, MOVES, GridMap, read_map
 from lib.rl.envs.table_env import Outcomes, TableEnv
 
 __all__ = [
@@ -127,12 +129,12 @@ def grid_outcomes(
     ----------
     grid : GridMap
         Episodes start on its ``S`` with equal chances; without any, on every cell that ends no episode.
-    made : Tensor, (4, 4)
+    made : Tensor, (A, A)
         Chance of each move that is made, given the one intended.
     rewards : mapping
         Reward for entering a cell (or bumping back to it) by its letter; the letter "." stands for all others.
     moves : sequence of str
-        Moves in the order of the actions.
+        The A moves in the order of the actions, names of :data:`lib.rl.envs.grid_map.MOVES`.
 
     Returns
     -------
@@ -141,7 +143,8 @@ def grid_outcomes(
     Raises
     ------
     ValueError
-        If an episode has no cell to start from, or there is a cliff and not exactly one start.
+        If an argument is of the wrong kind, an episode has no cell to start from, or there is a cliff and not exactly
+        one start.
 
     Examples
     --------
@@ -149,17 +152,27 @@ def grid_outcomes(
     >>> row.tables()[1][:, 2]
     tensor([-1., 0., 0.], dtype=torch.float64)
     """
+    if not isinstance(grid, GridMap):
+        raise ValueError(f"grid must be a GridMap, got {checks.describe(grid)}")
+    entered = grid.next_state(moves)
+    (made,) = checks.tensors(made=made)
+    if made.shape != (len(moves), len(moves)):
+        raise ValueError(
+            f"made must have shape {(len(moves), len(moves))}, as there are moves, got {tuple(made.shape)}"
+        )
+    _tables.check_chances("made", made)
+    if not isinstance(rewards, Mapping) or "." not in rewards or not set(rewards) <= set(LETTERS):
+        raise ValueError(f"rewards must be a mapping from '.' and other letters, got {checks.describe(rewards)}")
+    earned = torch.zeros(grid.states, dtype=torch.float64)
+    for letter in sorted(rewards, key=".".__ne__):  # the letter that stands for all others comes first
+        reward = checks.real_number("rewards", rewards[letter], lowest=-math.inf)
+        earned[grid.holds(letter if letter != "." else "".join(LETTERS))] = reward
     terminal, cliff, marked = grid.holds("GH"), grid.holds("C"), grid.holds("S")
     if bool(cliff.any()) and int(marked.sum()) != 1:
         raise ValueError(f"map must have one S where a cliff throws back to, got {int(marked.sum())}")
     start = marked if bool(marked.any()) else ~terminal
     if not bool(start.any()):
         raise ValueError(f"map must have a cell to start from, got {grid.rows}")
-    entered = grid.next_state(moves)
-    earned = torch.full((grid.states,), float(rewards["."]), dtype=torch.float64)
-    for letter, reward in rewards.items():
-        if letter != ".":
-            earned[grid.holds(letter)] = float(reward)
     reward = earned[entered]
     entered = torch.where(cliff[entered], start.long().argmax(), entered)  # thrown back
     shape = (grid.states, len(moves), len(moves))
@@ -203,7 +216,7 @@ class GridWorldParams:
         object.__setattr__(self, "map", _rows(self.map))
         checks.real_number("slip", self.slip, lowest=0, highest=1)
         for name in ("step_reward", "goal_reward", "hole_reward", "cliff_reward"):
-            checks.real_number(name, getattr(self, name), lowest=-float("inf"))
+            checks.real_number(name, getattr(self, name), lowest=-math.inf)
         self.outcomes()
 
     def outcomes(self) -> Outcomes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +47,7 @@ class RiverSwimParams:
         for name in ("advance", "drift_back", "first_advance", "last_drift_back"):
             checks.real_number(name, getattr(self, name), lowest=0, highest=1)
         for name in ("left_reward", "right_reward"):
-            checks.real_number(name, getattr(self, name), lowest=-float("inf"))
+            checks.real_number(name, getattr(self, name), lowest=-math.inf)
         if self.advance + self.drift_back > 1:
             raise ValueError(f"advance + drift_back must be at most 1, got {self.advance + self.drift_back}")
 

@@ -23,7 +23,7 @@ class Outcomes:
 
     Two outcomes may lead to one next state with different rewards, which a table R (S, A, S) could not say. Terminal
     states are absorbing and earn nothing: whatever is given for them is replaced by that. Outcomes that cannot happen
-    are dropped.
+    are dropped. Tensors are kept on the CPU; an environment moves what it draws from to its device.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ class Outcomes:
     terminal: torch.Tensor
 
     def __post_init__(self):
-        chance, reward, start = checks.tensors(chance=self.chance, reward=self.reward, start=self.start)
+        read = checks.tensors(chance=self.chance, reward=self.reward, start=self.start)
+        chance, reward, start = (part.detach().cpu() for part in read)
         if chance.dim() != 3 or not chance.numel():
             raise ValueError(f"chance must have shape (S, A, K), got {tuple(chance.shape)}")
         _tables.check_chances("chance", chance)
@@ -77,11 +78,9 @@ class Outcomes:
                 f"next_state must be a torch.int64 tensor of shape {tuple(chance.shape)}, "
                 f"got {checks.describe(self.next_state)}"
             )
-        checks.require(
-            (self.next_state >= 0) & (self.next_state < states),
-            f"next_state must be from 0 to {states - 1}",
-            self.next_state,
-        )
+        next_state = self.next_state.cpu()
+        exists = (next_state >= 0) & (next_state < states)
+        checks.require(exists, f"next_state must be from 0 to {states - 1}", next_state)
         terminal = _terminal_states(self.terminal, states)
         if start.shape != terminal.shape:
             raise ValueError(f"start must have shape {tuple(terminal.shape)}, got {tuple(start.shape)}")
@@ -90,7 +89,7 @@ class Outcomes:
         ends = terminal[:, None, None]
         parts = _without_impossible(
             torch.where(ends, torch.eye(1, chance.shape[-1], dtype=torch.float64), chance.double()),
-            torch.where(ends, torch.arange(states)[:, None, None], self.next_state),
+            torch.where(ends, torch.arange(states)[:, None, None], next_state),
             reward.double().masked_fill(ends, 0.0),
         )
         fields = (*parts, start.double(), terminal)
@@ -142,7 +141,7 @@ class Outcomes:
             raise ValueError(f"R must have shape {tuple(P.shape[:2])} or {tuple(P.shape)}, got {tuple(R.shape)}")
         return cls(
             P,
-            torch.arange(states).expand(P.shape),
+            torch.arange(states, device=P.device).expand(P.shape),
             R if R.dim() == 3 else R[..., None].expand(P.shape),
             _tables.start_law(start, P),
             _terminal_states(terminal, states),
@@ -163,7 +162,7 @@ class Outcomes:
 def _terminal_states(terminal: Any, states: int) -> torch.Tensor:
     """Read a mask of states, or a list of their numbers, as a mask."""
     if isinstance(terminal, torch.Tensor) and terminal.dtype == torch.bool and terminal.shape == (states,):
-        return terminal
+        return terminal.cpu()
     listed = isinstance(terminal, Sequence) and not isinstance(terminal, str)
     if not listed or not all(isinstance(state, int) and not isinstance(state, bool) for state in terminal):
         raise ValueError(

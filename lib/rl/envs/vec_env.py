@@ -151,7 +151,7 @@ class VecEnv:
     device : str or torch.device
         Where states are kept.
     dtype : torch.dtype
-        Floating type of states, observations and rewards.
+        Of floating states, of observations and rewards: torch.float32 or torch.float64.
     seed : int or sequence of int
         Seed, or one for each member: with a sequence every tensor has a leading members dimension.
     params : optional
@@ -200,8 +200,7 @@ class VecEnv:
     ):
         self.n = checks.integer("n", n, lowest=1)
         self.device = checks.device("device", device)
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError(f"dtype must be a floating type of torch, got {checks.describe(dtype)}")
+        checks.choice("dtype", dtype, (torch.float32, torch.float64))
         self.dtype = dtype
         self.params = self.default_params if params is None else _of_kind(self, params)
         if max_steps is not None:

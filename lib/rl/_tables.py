@@ -20,6 +20,7 @@ __all__ = [
     "carried",
     "chain",
     "check_chances",
+    "cumulative",
     "check_discount",
     "expected",
     "flat",
@@ -46,8 +47,8 @@ def model(*, validate: bool = True, ends: bool = False, **named) -> tuple[Tensor
         P = named["P"]
         like = {"dtype": P.dtype, "device": P.device} if isinstance(P, Tensor) else {"dtype": torch.float64}
         return tuple(torch.as_tensor(value, **like) for value in named.values())
-    read = dict(zip(named, checks.tensors(**named), strict=True))
-    P = read["P"]
+    read = dict(zip(named, checks.tensors(**_without_entries(named)), strict=True))
+    read["P"] = P = named["P"] if _is_floating(named["P"]) else read["P"]
     transitions("P", P)
     leading = {"P": P.shape[:-3]}
     if "R" in read:
@@ -58,6 +59,16 @@ def model(*, validate: bool = True, ends: bool = False, **named) -> tuple[Tensor
         leading["gamma"] = read["gamma"].shape
     checks.batch(**leading)
     return tuple(read.values())
+
+
+def _is_floating(value) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
+
+
+def _without_entries(named: dict) -> dict:
+    """The same arguments, of a large tensor P only its type and device: its rows show what is not finite."""
+    P = named["P"]
+    return {**named, "P": P[..., :0]} if _is_floating(P) else named
 
 
 def check_discount(gamma: Tensor, *, ends: bool) -> None:
@@ -87,6 +98,12 @@ def check_chances(name: str, p: Tensor) -> None:
         checks.require(lowest >= 0, f"{name} must have entries of at least 0", lowest)
         for extreme in (piece @ ones).aminmax():
             checks.require((extreme - 1).abs() <= slack, f"{name} must have rows that sum to 1", extreme)
+
+
+def cumulative(chances: Tensor) -> Tensor:
+    """Cumulated chances over the last dimension: exactly 1 from the last possible outcome on."""
+    total = chances.cumsum(dim=-1)
+    return total / total[..., -1:]
 
 
 def start_law(start, P: Tensor) -> Tensor:

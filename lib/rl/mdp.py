@@ -234,9 +234,8 @@ def sample_episodes(
 
 
 def _ends(chances: Tensor, batch: Sequence[int]) -> Tensor:
-    """Cumulative chances of every row, (*batch, rows, n), of which the last is 1 whatever the rounding."""
-    ends = chances.cumsum(dim=-1)
-    return (ends / ends[..., -1:]).expand(*batch, *chances.shape[-2:])
+    """Cumulative chances of every row, (*batch, rows, n)."""
+    return _tables.cumulative(chances).expand(*batch, *chances.shape[-2:])
 
 
 def _drawn(ends: Tensor, row: Tensor, generator: torch.Generator) -> Tensor:

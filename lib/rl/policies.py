@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lib import checks
 from lib.rl import _categorical
-from lib.rl.networks import FLOATING, MLP, member_seeds
+from lib.rl._choosing import Choosing, at_least_float32, batch_to_draw, check_choices
+from lib.rl.lookup import TabularPolicy, TabularValue
+from lib.rl.networks import MLP
 from lib.rl.streams import Streams
 
 __all__ = [
@@ -44,73 +45,7 @@ def _network(obs_dim: int, outputs: int, hidden: Sequence[int], gain: float, rol
     return MLP((obs_dim, *hidden, outputs), gains=gains, role=role, **options)
 
 
-def _lead(policy: nn.Module, batch: Sequence[int], streams: Streams) -> int:
-    """Number n of rows (n,) or (members, n) to draw actions for, from streams that serve as many members."""
-    if not isinstance(streams, Streams):
-        raise ValueError(f"streams must be lib.rl.streams.Streams, got {checks.describe(streams)}")
-    if streams.members != policy.members:
-        raise ValueError(f"streams must serve members={policy.members} as the policy does, got {streams.members}")
-    wanted = "(n, ...)" if policy.members is None else f"({policy.members}, n, ...)"
-    if len(batch) != (1 if policy.members is None else 2):
-        raise ValueError(f"obs must have shape {wanted} to draw actions, but its batch is {tuple(batch)}")
-    return batch[-1]
-
-
-def _check_choices(action: Tensor, wanted: Sequence[int]) -> None:
-    """Check the type and the shape of actions that are counted."""
-    if not isinstance(action, Tensor) or action.dtype != torch.int64 or action.shape != torch.Size(wanted):
-        raise ValueError(f"action must be an int64 tensor of shape {tuple(wanted)}, got {checks.describe(action)}")
-
-
-class _Choosing(nn.Module):
-    """One choice among actions whose logits a subclass computes."""
-
-    members: int | None
-
-    def logits(self, obs: Tensor) -> Tensor:
-        """Logits of all actions: (..., n, n_actions)."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def sample(self, obs: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Draw actions.
-
-        Parameters
-        ----------
-        obs : Tensor, (n, ...) or (members, n, ...)
-        streams : lib.rl.streams.Streams
-            Where the random numbers come from, one for each action.
-
-        Returns
-        -------
-        Tensor, Tensor
-            Actions, int64, and their log-probabilities, of shape (n,) or (members, n).
-        """
-        logits = self.logits(obs)
-        n = _lead(self, logits.shape[:-1], streams)
-        return _categorical.draw(logits, streams.uniform(n, dtype=_at_least_float32(logits)))
-
-    def evaluate(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of actions (..., n), and the entropies of the policy at the observations."""
-        logits = self.logits(obs)
-        _check_choices(action, logits.shape[:-1])
-        return _categorical.score(logits, action)
-
-    @torch.no_grad()
-    def mode(self, obs: Tensor) -> Tensor:
-        """Most likely actions, (..., n), int64."""
-        return self.logits(obs).argmax(-1)
-
-    def log_probs(self, obs: Tensor) -> Tensor:
-        """Log-probabilities of all actions: (..., n, n_actions)."""
-        return _categorical.log_probabilities(self.logits(obs))
-
-
-def _at_least_float32(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
-
-
-class CategoricalPolicy(_Choosing):
+class CategoricalPolicy(Choosing):
     """One of ``n_actions`` actions, with probabilities that a network gives as logits.
 
     Parameters
@@ -125,7 +60,7 @@ class CategoricalPolicy(_Choosing):
     seed : int or sequence of int
         Seed of the initial weights, or one for each member.
     **options
-        ``activation``, ``tile``, ``device`` and ``dtype`` of :class:`lib.rl.networks.MLP`.
+        ``activation``, ``strip``, ``device`` and ``dtype`` of :class:`lib.rl.networks.MLP`.
 
     Raises
     ------
@@ -159,51 +94,6 @@ class CategoricalPolicy(_Choosing):
     def logits(self, obs: Tensor) -> Tensor:
         """Logits of all actions: (..., n, n_actions)."""
         return self.network(obs)
-
-
-class TabularPolicy(_Choosing):
-    """One of ``n_actions`` actions in each of ``n_states`` states: a table of logits that starts at zero.
-
-    Parameters
-    ----------
-    n_states, n_actions : int
-    members : int, optional
-        Tables side by side.
-    seed : int or sequence of int
-        One for each member; only their number matters, because the table starts at zero.
-    device : str or torch.device
-    dtype : torch.dtype
-
-    Raises
-    ------
-    ValueError
-        If an argument is of the wrong kind, or later an observation is no state.
-
-    Examples
-    --------
-    >>> TabularPolicy(n_states=16, n_actions=4).log_probs(torch.tensor([3])).exp()
-    tensor([[0.2500, 0.2500, 0.2500, 0.2500]], grad_fn=<ExpBackward0>)
-    """
-
-    def __init__(
-        self,
-        n_states: int,
-        n_actions: int,
-        *,
-        members: int | None = None,
-        seed: int | Sequence[int] = 0,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ):
-        super().__init__()
-        self.n_states = checks.integer("n_states", n_states, lowest=1)
-        self.n_actions = checks.integer("n_actions", n_actions, lowest=1)
-        self.members = member_seeds(seed, members)[1]
-        self.table = _zero_table(self.n_states, self.n_actions, self.members, device, dtype)
-
-    def logits(self, obs: Tensor) -> Tensor:
-        """Logits of all actions in the states (..., n): (..., n, n_actions)."""
-        return _look_up(self.table, obs, self.members)
 
 
 class MultiCategoricalPolicy(nn.Module):
@@ -256,8 +146,8 @@ class MultiCategoricalPolicy(nn.Module):
     def sample(self, obs: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """Draw actions (n, choices) or (members, n, choices), int64, and their log-probabilities."""
         logits = self.logits(obs)
-        n = _lead(self, logits[0].shape[:-1], streams)
-        uniform = streams.uniform(n, len(self.sizes), dtype=_at_least_float32(logits[0]))
+        n = batch_to_draw(self, logits[0].shape[:-1], streams)
+        uniform = streams.uniform(n, len(self.sizes), dtype=at_least_float32(logits[0]))
         drawn = [_categorical.draw(options, number) for options, number in zip(logits, uniform.unbind(-1))]
         actions, logps = zip(*drawn)
         return torch.stack(actions, dim=-1), sum(logps)
@@ -265,7 +155,7 @@ class MultiCategoricalPolicy(nn.Module):
     def evaluate(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of actions (..., n, choices), and the entropies of the policy at the observations."""
         logits = self.logits(obs)
-        _check_choices(action, (*logits[0].shape[:-1], len(self.sizes)))
+        check_choices(action, (*logits[0].shape[:-1], len(self.sizes)))
         scores = [_categorical.score(options, chosen) for options, chosen in zip(logits, action.unbind(-1))]
         logps, entropies = zip(*scores)
         return sum(logps), sum(entropies)
@@ -342,14 +232,14 @@ class GaussianPolicy(nn.Module):
         mean = self.network(obs)
         log_std = self.log_std.clamp(*self.log_std_range)
         log_std = log_std if self.members is None else log_std.unsqueeze(1)
-        dtype = _at_least_float32(mean)
+        dtype = at_least_float32(mean)
         return mean.to(dtype), log_std.to(dtype)
 
     @torch.no_grad()
     def sample(self, obs: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """Draw actions (n, act_dim) or (members, n, act_dim), and their log-densities."""
         mean, log_std = self._distribution(obs)
-        n = _lead(self, mean.shape[:-1], streams)
+        n = batch_to_draw(self, mean.shape[:-1], streams)
         noise = streams.normal(n, self.act_dim, dtype=mean.dtype)
         return mean + log_std.exp() * noise, _log_density(noise, _entropy(log_std))
 
@@ -416,66 +306,4 @@ class ValueFunction(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """Values of observations: (..., n), or (..., members, n)."""
         value = self.network(obs).squeeze(-1)
-        return value.to(_at_least_float32(value))
-
-
-class TabularValue(nn.Module):
-    """What is expected from each of ``n_states`` states on: a table that starts at zero.
-
-    Parameters
-    ----------
-    n_states : int
-    members, seed, device, dtype
-        As for :class:`TabularPolicy`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is of the wrong kind, or later an observation is no state.
-
-    Examples
-    --------
-    >>> TabularValue(n_states=16)(torch.tensor([3, 4])).shape
-    torch.Size([2])
-    """
-
-    def __init__(
-        self,
-        n_states: int,
-        *,
-        members: int | None = None,
-        seed: int | Sequence[int] = 0,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ):
-        super().__init__()
-        self.n_states = checks.integer("n_states", n_states, lowest=1)
-        self.members = member_seeds(seed, members)[1]
-        self.table = _zero_table(self.n_states, 1, self.members, device, dtype)
-
-    def forward(self, obs: Tensor) -> Tensor:
-        """Values of states: (..., n), or (..., members, n)."""
-        return _look_up(self.table, obs, self.members).squeeze(-1)
-
-
-def _zero_table(
-    n_states: int, width: int, members: int | None, device: str | torch.device, dtype: torch.dtype
-) -> nn.Parameter:
-    checks.choice("dtype", dtype, FLOATING)
-    lead = () if members is None else (members,)
-    return nn.Parameter(torch.zeros(*lead, n_states, width, dtype=dtype, device=checks.device("device", device)))
-
-
-def _look_up(table: Tensor, obs: Tensor, members: int | None) -> Tensor:
-    """Rows of a table for states (..., n), or (..., members, n) if each member has a table of its own."""
-    if not isinstance(obs, Tensor) or obs.is_floating_point() or obs.is_complex() or obs.dtype == torch.bool:
-        raise ValueError(f"obs must be a tensor of integers, got {checks.describe(obs)}")
-    n_states = table.shape[-2]
-    if not obs.is_cuda:  # there a check waits for the device
-        checks.require((obs >= 0) & (obs < n_states), f"obs must be states from 0 to {n_states - 1}", obs)
-    if members is None:
-        return functional.embedding(obs.long(), table)
-    if obs.dim() < 2 or obs.shape[-2] != members:
-        raise ValueError(f"obs must have shape (..., {members}, n), got {checks.describe(obs)}")
-    offsets = torch.arange(0, members * n_states, n_states, device=obs.device).unsqueeze(1)
-    return functional.embedding(obs.long() + offsets, table.flatten(0, 1))
+        return value.to(at_least_float32(value))

@@ -45,6 +45,9 @@ __all__ = [
     "value_loss",
 ]
 
+DIVERGENCE_SAMPLE = 4096
+"""Transitions of a batch, at most, from which the divergence after an update is estimated."""
+
 
 def gae(
     rewards: Tensor,
@@ -375,12 +378,15 @@ class Learner(TrainingState):
 
     @torch.no_grad()
     def divergence(self, batch: list[Tensor], order: Tensor) -> Tensor:
-        """Divergence of the policy as it is now from the behaviour policy, on the first transitions of an order."""
-        observation, action, logp_old = self.gathered(batch[:3], order[..., : self.tile])
-        with self.precision():
-            logp = self.policy_evaluate(self.seen(observation), action)[0]
-        kl = _kl(logp, logp_old).mean(-1).reshape(self.rows)
-        return self.processes.sum_(kl) / self.processes.size
+        """Divergence of the policy as it is now from the behaviour policy, on some transitions: (members or 1,)."""
+        order = order[..., : max(1, DIVERGENCE_SAMPLE // (self.shards * self.processes.size))]
+        kl = torch.zeros(self.rows, dtype=self.flat.data.dtype, device=order.device)
+        for tile in order.split(self.tile, dim=-1):
+            observation, action, logp_old = self.gathered(batch[:3], tile)
+            with self.precision():
+                logp = self.policy_evaluate(self.seen(observation), action)[0]
+            kl += _kl(logp, logp_old).sum(-1).reshape(self.rows)
+        return self.processes.sum_(kl) / (order.shape[1] * order.shape[2] * self.processes.size)
 
 
 def train_ppo(
@@ -451,7 +457,7 @@ def train_ppo(
     learner = Learner(env, policy, value_fn, cfg, total_steps, processes)
     processes = learner.processes
     if resume is not None:
-        resume = resume if isinstance(resume, dict) else checkpoints.load_checkpoint(processes.file(resume, processes))
+        resume = resume if isinstance(resume, dict) else checkpoints.load_checkpoint(processes.file(resume))
         checkpoints.require_fit(resume, learner.state_dict())
         learner.load_state_dict(resume)
         learner.log.load_state_dict(resume["log"])
@@ -473,7 +479,7 @@ def train_ppo(
             stop = bool(processes.sum_(torch.tensor(float(bool(callback(learner))), device=env.device)))
         if checkpoint is not None and (last or stop or learner.iteration % checkpoint_every == 0):
             saved = learner.state_dict() | {"log": log.state_dict()}
-            checkpoints.save_checkpoint(processes.file(checkpoint, processes), saved)
+            checkpoints.save_checkpoint(processes.file(checkpoint), saved)
         if progress is not None:
             note = f"return {sum(row['episode_return']) / learner.rows:.1f}, {speed:,.0f} steps/s"
             progress(total_steps if last or stop else learner.steps, total_steps, note)

@@ -6,7 +6,7 @@ import torch
 
 from tests.bad_input.kinds import KINDS, NO_NUMBER, NOT_WHOLE, Call
 
-MODULES = ("rl.networks", "rl.policies")
+MODULES = ("rl.lookup", "rl.networks", "rl.policies")
 
 NO_WIDTHS = (3, None, "ab", [1.5], ["4"], [True], [None], [0], [-1], [2, 0])
 
@@ -29,7 +29,7 @@ NETWORK = {
     **START,
     "hidden": ("hidden widths", (8, 8)),
     "activation": ("activation", "tanh"),
-    "tile": ("number or none", None),
+    "strip": ("number or none", None),
     **STORED,
 }
 
@@ -43,7 +43,7 @@ CALLS = [
             "activation": ("activation", "tanh"),
             "gains": ("gains or none", None),
             "role": ("role", "network"),
-            "tile": ("number or none", None),
+            "strip": ("number or none", None),
             **STORED,
         },
     ),
@@ -63,8 +63,8 @@ CALLS = [
         },
     ),
     Call("rl.policies.ValueFunction", {"obs_dim": ("number", 4), **NETWORK}),
-    Call("rl.policies.TabularPolicy", {"n_states": ("number", 16), "n_actions": ("number", 4), **START, **STORED}),
-    Call("rl.policies.TabularValue", {"n_states": ("number", 16), **START, **STORED}),
+    Call("rl.lookup.TabularPolicy", {"n_states": ("number", 16), "n_actions": ("number", 4), **START, **STORED}),
+    Call("rl.lookup.TabularValue", {"n_states": ("number", 16), **START, **STORED}),
 ]
 
 ELSEWHERE = {}

@@ -1,4 +1,4 @@
-"""Networks with members: against torch.nn.Sequential, against finite differences, and in tiles of any length."""
+"""Networks with members: against torch.nn.Sequential, against finite differences, and in strips of any length."""
 
 import copy
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from lib.rl.networks import KEPT_TILES, MLP, member_seeds
+from lib.rl._strips import STRIPS_OF_A_TILE
+from lib.rl.networks import MLP, member_seeds
 from lib.rl.streams import derived_seed
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -53,11 +54,11 @@ def close(found, expected, tolerance: float = 1e-12) -> None:
         torch.testing.assert_close(mine, wanted, rtol=tolerance, atol=tolerance)
 
 
-# 5 rows are less than half a tile, 17 less than a tile, 70 are four tiles at most, and 200 are more.
+# 5 rows are less than half a strip, 17 less than a strip, 70 are four strips at most, and 200 are more.
 @pytest.mark.parametrize("rows", [0, 1, 5, 17, 70, 200])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_output_and_gradient_are_those_of_torch(rows, activation):
-    network = shaken(MLP((3, 8, 5, 2), activation=activation, tile=20, dtype=torch.float64))
+    network = shaken(MLP((3, 8, 5, 2), activation=activation, strip=20, dtype=torch.float64))
     reference = sequential(network)
     x, arrived = normal(rows, 3), normal(rows, 2, seed=2)
     close([network(x)], [reference(x)])
@@ -68,7 +69,7 @@ def test_output_and_gradient_are_those_of_torch(rows, activation):
 
 @pytest.mark.parametrize("rows", [4, 23, 300])
 def test_each_member_is_a_network_of_its_own(rows):
-    network = shaken(MLP((3, 6, 6, 1), seed=(4, 9, 2), tile=60, dtype=torch.float64))
+    network = shaken(MLP((3, 6, 6, 1), seed=(4, 9, 2), strip=60, dtype=torch.float64))
     x, arrived = normal(3, rows, 3), normal(3, rows, 1, seed=2)
     found = gradients(network, x, arrived)
     for member in range(3):
@@ -117,9 +118,9 @@ def test_single_precision_starts_at_the_rounded_double():
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize(("tile", "rows"), [(8, 3), (6, 7), (2, 7), (2, 11)])
-def test_gradient_is_that_of_finite_differences(activation, tile, rows):
-    network = shaken(MLP((2, 3, 2), members=2, activation=activation, tile=2 * tile, dtype=torch.float64), seed=4)
+@pytest.mark.parametrize(("strip", "rows"), [(8, 3), (6, 7), (2, 7), (2, 11)])
+def test_gradient_is_that_of_finite_differences(activation, strip, rows):
+    network = shaken(MLP((2, 3, 2), members=2, activation=activation, strip=2 * strip, dtype=torch.float64), seed=4)
     names = [name for name, _ in network.named_parameters()]
 
     def output(x, *parameters):
@@ -131,7 +132,7 @@ def test_gradient_is_that_of_finite_differences(activation, tile, rows):
 
 
 def test_linear_network_of_one_layer():
-    network = shaken(MLP((3, 2), tile=4, dtype=torch.float64))
+    network = shaken(MLP((3, 2), strip=4, dtype=torch.float64))
     x, arrived = normal(50, 3), normal(50, 2, seed=2)
     close(gradients(network, x, arrived), gradients(sequential(network), x, arrived))
 
@@ -139,18 +140,18 @@ def test_linear_network_of_one_layer():
 @settings(max_examples=25)
 @given(
     rows=st.integers(1, 60),
-    tile=st.integers(1, 70),
+    strip=st.integers(1, 70),
     widths=st.lists(st.integers(1, 7), min_size=2, max_size=5),
     members=st.none() | st.integers(1, 3),
 )
-def test_tiles_of_any_length_give_the_same(rows, tile, widths, members):
+def test_strips_of_any_length_give_the_same(rows, strip, widths, members):
     lead = () if members is None else (members,)
-    whole = shaken(MLP(widths, members=members, tile=10_000, dtype=torch.float64))
-    tiled = copy.deepcopy(whole)
-    tiled.tile = tile
+    whole = shaken(MLP(widths, members=members, strip=10_000, dtype=torch.float64))
+    cut = copy.deepcopy(whole)
+    cut.strip = strip
     x, arrived = normal(*lead, rows, widths[0]), normal(*lead, rows, widths[-1], seed=2)
-    close([tiled(x)], [whole(x)])
-    close(gradients(tiled, x, arrived), gradients(whole, x, arrived))
+    close([cut(x)], [whole(x)])
+    close(gradients(cut, x, arrived), gradients(whole, x, arrived))
 
 
 @settings(max_examples=20)
@@ -158,10 +159,10 @@ def test_tiles_of_any_length_give_the_same(rows, tile, widths, members):
     lead=st.lists(st.integers(1, 4), max_size=2),
     members=st.none() | st.integers(1, 3),
     n=st.integers(1, 6),
-    tile=st.integers(1, 9),
+    strip=st.integers(1, 9),
 )
-def test_a_batch_is_its_rows_one_by_one(lead, members, n, tile):
-    network = shaken(MLP((3, 5, 2), members=members, tile=tile, dtype=torch.float64))
+def test_a_batch_is_its_rows_one_by_one(lead, members, n, strip):
+    network = shaken(MLP((3, 5, 2), members=members, strip=strip, dtype=torch.float64))
     shape = (*lead, n) if members is None else (*lead, members, n)
     x = normal(*shape, 3)
     y = network(x).detach()
@@ -178,7 +179,7 @@ def test_a_single_row_needs_no_batch():
 
 
 def test_columns_next_to_each_other_in_memory_are_rows_all_the_same():
-    network = MLP((4, 8, 2), tile=30)
+    network = MLP((4, 8, 2), strip=30)
     x = normal(4, 100, dtype=torch.float32).T
     torch.testing.assert_close(network(x), network(x.contiguous()))
 
@@ -187,7 +188,7 @@ def test_columns_next_to_each_other_in_memory_are_rows_all_the_same():
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize("rows", [3, 40, 400])
 def test_pictures_are_flattened_and_cast(dtype, members, rows):
-    network = shaken(MLP((24, 6, 3), members=members, tile=64, dtype=torch.float64))
+    network = shaken(MLP((24, 6, 3), members=members, strip=64, dtype=torch.float64))
     lead = (rows,) if members is None else (members, rows)
     picture = torch.randint(0, 2, (*lead, 3, 4, 2), generator=torch.Generator().manual_seed(0)).to(dtype)
     arrived = normal(*lead, 3)
@@ -198,8 +199,8 @@ def test_pictures_are_flattened_and_cast(dtype, members, rows):
 
 
 def test_only_short_batches_keep_their_activations():
-    """What the backward pass holds on to: the input and the parameters, and activations of four tiles at most."""
-    network = MLP((24, 32, 32, 2), tile=16)
+    """What the backward pass holds on to: the input and the parameters, and activations of one tile at most."""
+    network = MLP((24, 32, 32, 2), strip=16)
     parameters = sum(p.numel() * p.element_size() for p in network.parameters())
 
     def held(rows: int) -> int:
@@ -214,21 +215,21 @@ def test_only_short_batches_keep_their_activations():
             network(picture)
         return sum(seen.values()) - parameters - picture.numel()
 
-    assert network.rows_per_tile == 16 and network.rows_kept == 16 * KEPT_TILES
-    assert held(network.rows_kept) == network.rows_kept * (32 + 32) * 4
-    assert held(network.rows_kept + 1) == 0
-    assert held(100 * network.rows_kept) == 0
+    assert network.rows_per_strip == 16 and network.rows_per_tile == 16 * STRIPS_OF_A_TILE
+    assert held(network.rows_per_tile) == network.rows_per_tile * (32 + 32) * 4
+    assert held(network.rows_per_tile + 1) == 0
+    assert held(100 * network.rows_per_tile) == 0
 
 
-def test_a_tile_fits_the_cache_with_all_members():
-    assert MLP((4, 64, 64, 2)).rows_per_tile == 2048
-    assert MLP((4, 64, 64, 2), members=4).rows_per_tile == 512
-    assert MLP((400, 64, 2), dtype=torch.float64).rows_per_tile == 2**19 // (400 * 8)
-    assert MLP((4, 64, 2), members=500).rows_per_tile == 32
+def test_a_strip_fits_the_cache_with_all_members():
+    assert MLP((4, 64, 64, 2)).rows_per_strip == 2048
+    assert MLP((4, 64, 64, 2), members=4).rows_per_strip == 512
+    assert MLP((400, 64, 2), dtype=torch.float64).rows_per_strip == 2**19 // (400 * 8)
+    assert MLP((4, 64, 2), members=500).rows_per_strip == 32
 
 
 def test_nothing_is_kept_without_a_gradient():
-    network = MLP((4, 8, 2), tile=4)
+    network = MLP((4, 8, 2), strip=4)
     with torch.no_grad():
         assert not network(torch.ones(100, 4)).requires_grad
     for parameter in network.parameters():
@@ -239,7 +240,7 @@ def test_nothing_is_kept_without_a_gradient():
 
 
 def test_the_second_derivative_of_a_long_batch_is_refused():
-    network = shaken(MLP((2, 3, 1), tile=4, dtype=torch.float64))
+    network = shaken(MLP((2, 3, 1), strip=4, dtype=torch.float64))
     x = normal(50, 2).requires_grad_()
     with pytest.raises(RuntimeError, match="can be taken once"):
         torch.autograd.grad(network(x).sum(), x, create_graph=True)
@@ -251,7 +252,7 @@ def test_the_second_derivative_of_a_long_batch_is_refused():
 
 
 def test_torch_func_and_forward_derivatives_see_the_same_network():
-    network = shaken(MLP((2, 4, 3), tile=4, dtype=torch.float64))
+    network = shaken(MLP((2, 4, 3), strip=4, dtype=torch.float64))
     reference = sequential(network)
     x, tangent = normal(30, 2), normal(30, 2, seed=3)
     close(torch.func.jvp(network, (x,), (tangent,)), torch.func.jvp(reference, (x,), (tangent,)))
@@ -259,7 +260,7 @@ def test_torch_func_and_forward_derivatives_see_the_same_network():
 
 
 def test_weights_that_changed_before_the_backward_pass_are_noticed():
-    network = MLP((2, 3, 1), tile=4)
+    network = MLP((2, 3, 1), strip=4)
     loss = network(torch.ones(50, 2)).sum()
     with torch.no_grad():
         network.weights[1].add_(1)
@@ -270,7 +271,7 @@ def test_weights_that_changed_before_the_backward_pass_are_noticed():
 @pytest.mark.parametrize("rows", [10, 500])
 @pytest.mark.parametrize("members", [None, 2])
 def test_under_autocast_products_are_in_bfloat16(rows, members):
-    network = MLP((4, 16, 2), members=members, tile=64)
+    network = MLP((4, 16, 2), members=members, strip=64)
     lead = (rows,) if members is None else (members, rows)
     x = normal(*lead, 4, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
@@ -282,7 +283,7 @@ def test_under_autocast_products_are_in_bfloat16(rows, members):
 
 
 def test_the_written_gradient_keeps_its_types_in_a_region_of_autocast():
-    network = MLP((4, 16, 2), tile=64)
+    network = MLP((4, 16, 2), strip=64)
     parameters = list(network.parameters())
     outside, inside = (network(normal(500, 4, dtype=torch.float32)).sum() for _ in range(2))
     expected = torch.autograd.grad(outside, parameters)

@@ -177,10 +177,7 @@ class _Constants(NamedTuple):
 def _constants(spec: LotSizingSpec, device: torch.device, dtype: torch.dtype) -> _Constants:
     """Move the numbers of a spec to a device, once."""
     tables = [torch.nn.functional.pad(table, (1, 0)) for table in (spec.production, spec.setup_cost, spec.setup_loss)]
-    steps = spec.demand.cumsum(-1)
-    last = (spec.demand > 0).long().mul(torch.arange(1, steps.shape[1] + 1)).amax(-1, keepdim=True) - 1
-    steps = torch.where(torch.arange(steps.shape[1]) >= last, 1.0, steps)
-    parts = (*tables, spec.holding, spec.lost_sales, spec.capacity, steps)
+    parts = (*tables, spec.holding, spec.lost_sales, spec.capacity, _tables.cumulative(spec.demand))
     return _Constants(*(part.to(device=device, dtype=dtype) for part in parts))
 
 

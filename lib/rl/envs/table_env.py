@@ -205,12 +205,9 @@ def _sampler(params: Any, device: torch.device, dtype: torch.dtype) -> _Sampler:
     """Lay outcomes out for drawing, once for each set of parameters and device."""
     tables = params.outcomes()
     states, actions, outcomes = tables.chance.shape
-    total = tables.chance.cumsum(-1)
-    # The last possible outcome and its repetitions end at exactly 1, whatever the rounding of the sum.
-    total = torch.where(tables.chance.flip(-1).cumsum(-1).flip(-1) == tables.chance, 1.0, total)
-    steps = total.view(states * actions, outcomes) + torch.arange(states * actions, dtype=torch.float64)[:, None]
-    start = tables.start.cumsum(0)
-    start[int(tables.start.nonzero()[-1]) :] = 1.0
+    rows = torch.arange(states * actions, dtype=torch.float64)[:, None]
+    steps = rows + _tables.cumulative(tables.chance).view(states * actions, outcomes)
+    start = _tables.cumulative(tables.start)
     parts = (steps.flatten(), tables.next_state.flatten(), tables.reward.flatten().to(dtype), start, tables.terminal)
     return _Sampler(*(part.to(device) for part in parts), actions, outcomes)
 

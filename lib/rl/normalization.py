@@ -27,7 +27,7 @@ class RunningStatistics:
     Attributes
     ----------
     count : int
-    mean, variance : Tensor, (1, *shape) or (members, 1, *shape)
+    mean, variance : Tensor, (1, shape) or (members, 1, shape)
 
     Examples
     --------
@@ -52,7 +52,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def update(self, seen: Tensor, processes: Processes | None = None) -> None:
-        """Take in a batch of shape (T, *batch, *shape), and that of every other process.
+        """Take in a batch of shape (T, batch, shape), and that of every other process.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class RunningStatistics:
         self.count = total
 
     def normalize(self, seen: Tensor, limit: float = 10.0) -> Tensor:
-        """Centre and scale observations of shape (*batch, *shape); nothing goes beyond ``limit`` deviations."""
+        """Centre and scale observations of shape (batch, shape); nothing goes beyond ``limit`` deviations."""
         return ((seen - self.mean) * (self.variance + 1e-8).rsqrt()).clamp_(-limit, limit)
 
     def scale(self, seen: Tensor, limit: float = 10.0) -> Tensor:

@@ -6,9 +6,10 @@
 Pendulum with rewards times 0.1 and torques of twice the action, a 32-32 tanh policy with a standard deviation of its
 own and a value function of the same size, 32 steps of every environment in an iteration, 8 epochs. The inner loop that
 16 environments use (minibatches of 512, learning rate 0.003) is kept with more environments, or replaced by as many
-minibatches as before. A run of 16 environments that has stopped is then continued from where it stands: as it was, with
-a tenth of the step, with sixteen times the environments. CartPole and a noisy grid are where few environments are
-enough, or not. Seeds are trained side by side.
+minibatches as before. Environments that start together on Pendulum stay together, so that what an iteration sees is one
+part of the episode; in the runs called staggered they do not. Such a run of 16 environments that has stopped is then
+continued from where it stands: as it was, with a tenth of the step, with sixteen times the environments. CartPole and a
+noisy grid are where few environments are enough, or not. Seeds are trained side by side.
 
 Of every run the file holds numbers (``n16_environments``, ``n16_minibatch``, ``n16_learning_rate``,
 ``n16_gradient_steps`` in an iteration, ``n16_seconds`` for all seeds), a curve over ``n16_steps``, environment steps of
@@ -52,12 +53,23 @@ NOTE = (
 )
 
 
-class DoublePendulumTorque(Pendulum):
+class DoubleTorquePendulum(Pendulum):
     """Pendulum whose torque is twice the action."""
 
     def dynamics(self, state, action, params=None, generator=None):
         """One step: (next_state, reward, terminated)."""
         return super().dynamics(state, 2 * action, params, generator)
+
+
+class StaggeredPendulum(DoubleTorquePendulum):
+    """The same with first episodes of random lengths, so that later ones do not all start and end in the same step."""
+
+    def reset(self):
+        """Start all episodes anew, as if some of their steps had been taken already."""
+        observation = super().reset()
+        share = self.streams.beside("stagger").uniform(self.n)
+        self.elapsed = (share * self.max_steps).to(self.elapsed.dtype)
+        return observation
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class Run:
     total_steps: int
     epochs: int = 8
     cut_at: int | None = None
+    staggered: bool = False
     continues: str | None = None
 
     def config(self) -> PPOConfig:
@@ -93,6 +106,7 @@ class Run:
 FEW = Run("pendulum", 16, 512, 3e-3, 200_000)
 MANY = replace(FEW, environments=1024, total_steps=600_000)
 FIXED = replace(MANY, minibatch=16384)
+AFTER = replace(FEW, total_steps=400_000, staggered=True, continues="staggered_n16")
 GRID = Run("noisy_grid", 16, 512, 0.3, 400_000)
 RUNS = {
     "n16": FEW,
@@ -103,9 +117,12 @@ RUNS = {
     "n1024_fixed": FIXED,
     "n1024_fixed_sqrt": replace(FIXED, learning_rate=3e-3 * math.sqrt(32)),
     "n1024_fixed_linear": replace(FIXED, learning_rate=3e-3 * 32),
-    "after_unchanged": replace(FEW, total_steps=400_000, continues="n16"),
-    "after_smaller": replace(FEW, learning_rate=3e-4, total_steps=400_000, continues="n16"),
-    "after_more": replace(FEW, environments=256, total_steps=400_000, continues="n16"),
+    "staggered_n16": replace(FEW, staggered=True),
+    "staggered_n128": replace(FEW, environments=128, total_steps=400_000, staggered=True),
+    "staggered_n1024": replace(MANY, staggered=True),
+    "after_unchanged": AFTER,
+    "after_smaller": replace(AFTER, learning_rate=3e-4),
+    "after_more": replace(AFTER, environments=256),
     "cart_pole_n16": Run("cart_pole", 16, 256, 5e-3, 150_000, epochs=4),
     "noisy_grid_n16": GRID,
     "noisy_grid_n128": replace(GRID, environments=128),
@@ -120,7 +137,7 @@ def cuda_runs(total_steps: int) -> dict[str, Run]:
         for power in (10, 13, 16, 20):
             count = 2**power
             total = max(total_steps, 4 * STEPS * count)
-            found[f"{task}_n{count}"] = Run(task, count, STEPS * 1024, rate, total)
+            found[f"{task}_n{count}"] = Run(task, count, STEPS * 1024, rate, total, staggered=task == "pendulum")
     return found
 
 
@@ -128,9 +145,9 @@ def made(run: Run, seeds: tuple[int, ...], device: str) -> tuple[VecEnv, nn.Modu
     """Environments, policy, value function and what tells the return of each seed."""
     later = [seed + 1000 for seed in seeds]
     if run.task == "pendulum":
-        env, tested = (
-            DoublePendulumTorque(n, device=device, seed=each) for n, each in ((run.environments, seeds), (256, later))
-        )
+        kind = StaggeredPendulum if run.staggered else DoubleTorquePendulum
+        env = kind(run.environments, device=device, seed=seeds)
+        tested = DoubleTorquePendulum(256, device=device, seed=later)
         policy = GaussianPolicy(3, 1, (32, 32), seed=seeds, device=device)
         value_fn = ValueFunction(3, (32, 32), seed=seeds, device=device)
     elif run.task == "cart_pole":
@@ -162,7 +179,7 @@ def learn(run: Run, seeds: tuple[int, ...], device: str, resume: dict | None) ->
         if env.n != RUNS[run.continues].environments:
             resume = checkpoints.without_environments(resume)
     iterations = run.total_steps // (STEPS * env.n)
-    every = max(1, iterations // EVALUATIONS)
+    every = math.ceil(iterations / EVALUATIONS)
     marks, curve = [], []
     seconds = 0.0
 

@@ -25,6 +25,7 @@ import time
 import torch
 
 from benchmarks import rl_cases as cases
+from benchmarks import rl_cuda, rl_learning
 from benchmarks import rl_peers as peers
 from benchmarks.timing import Bars, peak_bytes, race
 from lib import results
@@ -162,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict:
         values |= {f"update_{name}_{count}": value for name, value in found.items()}
         print(f"  {count:6d} environments: {found['peak_bytes'] / 1e6:.1f} MB, {memory[count]:.2f} x the rollout")
     print("CartPole until the mean return is 475")
-    learning = cases.time_to_learn(quick)
+    learning = rl_learning.time_to_learn(quick)
     values |= learning
     if quick:  # nothing is asked of few environments
         return values
@@ -181,7 +182,7 @@ def measure(options: argparse.Namespace) -> dict:
         bars.at_least("R2_update_over_sb3_64", learned[64]["ours"] / learned[64]["sb3"], 5)
     for count, ratio in memory.items():
         bars.at_most(f"R3_peak_over_rollout_{count}", ratio, 1.3)
-    bars.at_most("R4_steps_of_slowest_seed", max(learning["learn_ours_steps"]), 500_000)
+    bars.at_most("R4_steps_of_slowest_seed", max(learning["solved_side_by_side_steps"]), 500_000)
     return values | bars.values
 
 
@@ -204,18 +205,19 @@ def main(arguments: list[str] | None = None) -> None:
         if not there:
             print(f"{name} is not installed: left out")
     began = time.perf_counter()
-    values = measure(options)
+    cuda = device.type == "cuda"
+    values = rl_cuda.measure(device, options.quick) if cuda else measure(options)
     print(json.dumps(values, indent=2))
     if options.write:
         path = results.write(
             "ppo-scaling",
             f"rl-{device.type}",
             values,
-            device=f"{platform.machine()} CPU, one thread",
+            device=torch.cuda.get_device_name(device) if cuda else f"{platform.machine()} CPU, one thread",
             command="python -m benchmarks.rl " + " ".join(sys.argv[1:] if arguments is None else arguments),
             seconds=time.perf_counter() - began,
-            seeds=cases.SEEDS,
-            note=NOTE.format(rounds=options.rounds),
+            seeds=[cases.SEED] if cuda else rl_learning.SEEDS,
+            note=rl_cuda.NOTE if cuda else NOTE.format(rounds=options.rounds),
         )
         print(f"wrote {path.name}")
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks import ssm_peers as peers
 from benchmarks.ssm_cases import SEED, relative
-from benchmarks.timing import Bars, Clock
+from benchmarks.timing import Bars, Clock, ceilings
 from lib.ssm import mimo, scan, selective
 
 NOTE = (
@@ -175,19 +175,6 @@ def group_times(
     taken["peak"] = {name: clock.peak_megabytes(partial(gradient, way, sets[0])) for name, way in ways.items()}
     values |= {f"{label}_peak_megabytes_{name}": peak for name, peak in taken["peak"].items() if peak == peak}
     return taken, values
-
-
-def ceilings(device: torch.device, quick: bool) -> dict[str, float]:
-    """Gigabytes a second of a copy (read and written) and TFLOP/s of a product of matrices in bfloat16."""
-    clock = Clock(device)
-    size, side = (2**20, 256) if quick else (2**30, 8192)
-    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
-    a, b = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
-    found = clock.race({"copy": [lambda: target.copy_(source)], "product": [lambda: a @ b]}, quick)
-    return {
-        "copy_gigabytes_per_second": 2 * size / found["copy"][0] / 1e6,
-        "product_teraflops": 2 * side**3 / found["product"][0] / 1e9,
-    }
 
 
 def decode_ranks(device: torch.device, quick: bool) -> dict[str, float]:

@@ -82,9 +82,11 @@ class Clock:
         torch.cuda.synchronize()
         return first.elapsed_time(last)
 
-    def race(self, calls: dict[str, list[Callable]], quick: bool) -> dict[str, tuple[float, float, float]]:
+    def race(
+        self, calls: dict[str, list[Callable]], quick: bool, warm: int = WARM, samples: int = SAMPLES
+    ) -> dict[str, tuple[float, float, float]]:
         """Median, 10th and 90th percentile of contenders that take turns, each through its sets of inputs."""
-        warm, samples = (1, 3) if quick else (WARM, SAMPLES)
+        warm, samples = (1, 3) if quick else (warm, samples)
         taken = {name: [] for name in calls}
         for each in calls.values():
             for number in range(warm):
@@ -94,20 +96,40 @@ class Clock:
                 taken[name].append(self.milliseconds(each[number % len(each)]))
         return {name: (statistics.median(each), *_tenths(each)) for name, each in taken.items()}
 
-    def peak_megabytes(self, call: Callable) -> float:
+    def peak_bytes(self, call: Callable) -> float:
+        """Allocated at the peak of a call, what was there before included; 0 on a CPU."""
         if not self.cuda:
-            return math.nan
+            return 0.0
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        rest = torch.cuda.memory_allocated()
         call()
         torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - rest) / 1e6
+        return float(torch.cuda.max_memory_allocated())
+
+    def peak_megabytes(self, call: Callable) -> float:
+        """Allocated at the peak of a call above what was there before; not a number on a CPU."""
+        if not self.cuda:
+            return math.nan
+        rest = torch.cuda.memory_allocated()
+        return (self.peak_bytes(call) - rest) / 1e6
 
 
 def _tenths(samples: list[float]) -> tuple[float, float]:
     ordered = sorted(samples)
     return ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
+
+
+def ceilings(device: torch.device, quick: bool) -> dict[str, float]:
+    """Gigabytes a second of a copy (read and written) and TFLOP/s of a product of matrices in bfloat16."""
+    clock = Clock(device)
+    size, side = (2**20, 256) if quick else (2**30, 8192)
+    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
+    a, b = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
+    found = clock.race({"copy": [lambda: target.copy_(source)], "product": [lambda: a @ b]}, quick)
+    return {
+        "copy_gigabytes_per_second": 2 * size / found["copy"][0] / 1e6,
+        "product_teraflops": 2 * side**3 / found["product"][0] / 1e9,
+    }
 
 
 class Bars:

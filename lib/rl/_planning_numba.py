@@ -12,7 +12,7 @@ __all__ = ["LANES", "policy_iteration"]
 
 # Products may be fused with sums; nothing else about floating point is relaxed.
 OPTIONS = {"cache": True, "fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
-LANES = 64  # problems of a block: long enough for the inner loops, and 20 states with 4 actions stay in the cache
+LANES = 32  # problems of a block: long enough for the inner loops, and 20 states with 4 actions stay in the cache
 
 
 @njit(inline="always")
@@ -49,13 +49,18 @@ def _evaluate(table, reward, discount, chosen, M, V):
 @njit(inline="always")
 def _look_ahead(table, reward, discount, V, Q, largest):
     """Values of all actions, and the largest size among them."""
+    states = V.shape[0]
     largest[:] = 0
     for at in range(Q.shape[0]):
-        for lane in range(LANES):
-            Q[at, lane] = table[at, 0, lane] * V[0, lane]
-        for j in range(1, V.shape[0]):
+        # Two next states at a time: Q is written half as often.
+        odd = states % 2
+        Q[at] = 0
+        if odd:
             for lane in range(LANES):
-                Q[at, lane] += table[at, j, lane] * V[j, lane]
+                Q[at, lane] = table[at, 0, lane] * V[0, lane]
+        for j in range(odd, states, 2):
+            for lane in range(LANES):
+                Q[at, lane] += table[at, j, lane] * V[j, lane] + table[at, j + 1, lane] * V[j + 1, lane]
         for lane in range(LANES):
             Q[at, lane] = reward[at, lane] + discount[lane] * Q[at, lane]
             largest[lane] = max(largest[lane], abs(Q[at, lane]))
@@ -74,11 +79,12 @@ def _choose(Q, s, actions, best, wanted):
 
 
 @njit(**OPTIONS)
-def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, V_out, Q_out, error_out):
+def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V_out, Q_out, error_out):
     """Improve policies until nothing is better; returns how many were evaluated for the slowest problem.
 
     ``policy`` (problems, S) holds the first ones and then the last ones; with ``first_sweeps`` above 0 the first ones
-    are greedy after so many sweeps of value iteration. There have to be at least ``LANES`` problems.
+    are greedy after so many sweeps of value iteration. There have to be at least ``LANES`` problems. Entries below 0
+    and rows that are off 1 by more than ``slack`` end it with -1; a negative slack asks for no check.
     """
     problems, states, actions = R.shape
     table = np.empty((states * actions, states, LANES))
@@ -86,22 +92,33 @@ def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, V_out, Q_out, 
     M = np.empty((states, states, LANES))
     V = np.empty((states, LANES))
     chosen = np.empty((states, LANES), np.int64)
-    discount, total, before, largest, error, best = np.empty((6, LANES))
+    discount, total, before, largest, error, best, row, lowest = np.empty((8, LANES))
     wanted = np.empty(LANES, np.int64)
     slowest = 0
     for start in range(0, problems, LANES):
         # The last block reaches back so that it is full.
         first = min(start, problems - LANES)
+        lowest[:] = 0
+        uneven = 0.0
         for s in range(states):
             for a in range(actions):
                 at = s * actions + a
+                row[:] = 0
                 for lane in range(LANES):
                     reward[at, lane] = R[first + lane, s, a]
                 for j in range(states):
                     for lane in range(LANES):
-                        table[at, j, lane] = P[first + lane, s, a, j]
+                        chance = P[first + lane, s, a, j]
+                        table[at, j, lane] = chance
+                        row[lane] += chance
+                        lowest[lane] = min(lowest[lane], chance)
+                for lane in range(LANES):
+                    # Written so that a row that is no number counts as uneven.
+                    uneven = uneven if abs(row[lane] - 1) <= slack else np.inf
             for lane in range(LANES):
                 chosen[s, lane] = s * actions + policy[first + lane, s]
+        if slack >= 0 and (uneven > 0 or lowest.min() < 0):
+            return -1
         discount[:] = gamma[first : first + LANES]
         V[:] = 0
         for sweep in range(first_sweeps + 1):

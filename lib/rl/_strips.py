@@ -140,6 +140,7 @@ def _gradients(
     of_weights: list[Tensor | None] = [None] * layers
     of_biases: list[Tensor | None] = [None] * layers
     room = None if kept else _room(x, weights, ctx.strip)
+    changes = _room(x, weights, ctx.strip)
     for number, (start, length) in enumerate(_strips(x.shape[-2], ctx.strip)):
         part = x.narrow(-2, start, length).to(weights[0].dtype)
         hidden = kept[number * (layers - 1) : (number + 1) * (layers - 1)]
@@ -149,7 +150,8 @@ def _gradients(
             of_weights[layer] = _plus(of_weights[layer], torch.matmul(change.mT, inputs[layer]))
             of_biases[layer] = _plus(of_biases[layer], change.sum(-2))
             if layer:
-                change = ctx.activation.backward_(torch.matmul(change, weights[layer]), inputs[layer])
+                out = changes[layer - 1].narrow(-2, 0, length)
+                change = ctx.activation.backward_(torch.matmul(change, weights[layer], out=out), inputs[layer])
             elif of_input is not None:
                 torch.matmul(change, weights[0], out=of_input.narrow(-2, start, length))
     return of_input, None, None, *of_weights, *of_biases

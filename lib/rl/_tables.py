@@ -27,6 +27,7 @@ __all__ = [
     "model",
     "of_policy",
     "pick",
+    "slack",
     "spread_over_actions",
     "start_law",
     "state_values",
@@ -38,10 +39,11 @@ __all__ = [
 PIECE = 1 << 17  # entries of P checked at a time, 1 MiB of float64: they are read from memory once for both checks
 
 
-def model(*, validate: bool = True, ends: bool = False, **named) -> tuple[Tensor, ...]:
+def model(*, validate: bool = True, ends: bool = False, rows: bool = True, **named) -> tuple[Tensor, ...]:
     """Read P, perhaps R and gamma, and what stands beside them, in the order given; P comes first.
 
-    With ``ends``, where episodes end after so many steps, gamma may be 1.
+    With ``ends``, where episodes end after so many steps, gamma may be 1. Without ``rows`` the entries of P are left to
+    be checked by the caller.
     """
     if not checks.flag("validate", validate):
         P = named["P"]
@@ -49,7 +51,7 @@ def model(*, validate: bool = True, ends: bool = False, **named) -> tuple[Tensor
         return tuple(torch.as_tensor(value, **like) for value in named.values())
     read = dict(zip(named, checks.tensors(**_without_entries(named)), strict=True))
     read["P"] = P = named["P"] if _is_floating(named["P"]) else read["P"]
-    transitions("P", P)
+    transitions("P", P, rows=rows)
     leading = {"P": P.shape[:-3]}
     if "R" in read:
         checks.shape("R", read["R"], *P.shape[-3:-1])
@@ -77,12 +79,13 @@ def check_discount(gamma: Tensor, *, ends: bool) -> None:
     checks.require(inside, f"gamma must lie in {'[0, 1]' if ends else '[0, 1)'}", gamma)
 
 
-def transitions(name: str, P: Tensor) -> None:
+def transitions(name: str, P: Tensor, *, rows: bool = True) -> None:
     """Check the shape and the rows of a table of transitions."""
     checks.shape(name, P, None, None, None)
     if P.shape[-3] != P.shape[-1]:
         raise ValueError(f"{name} must have shape (..., S, A, S), from and to the same S states, got {tuple(P.shape)}")
-    check_chances(name, P)
+    if rows:
+        check_chances(name, P)
 
 
 def check_chances(name: str, p: Tensor) -> None:
@@ -90,20 +93,23 @@ def check_chances(name: str, p: Tensor) -> None:
     if tracing.active() or not p.numel():
         return
     n = p.shape[-1]
-    rows = p.detach().reshape(-1, n)
     ones = p.new_ones(n)
-    slack = math.sqrt(torch.finfo(p.dtype).eps)
-    for piece in rows.split(max(PIECE // n, 1)):
-        lowest = piece.amin()
-        checks.require(lowest >= 0, f"{name} must have entries of at least 0", lowest)
-        for extreme in (piece @ ones).aminmax():
-            checks.require((extreme - 1).abs() <= slack, f"{name} must have rows that sum to 1", extreme)
+    pieces = [(piece.amin(), piece @ ones) for piece in p.detach().reshape(-1, n).split(max(PIECE // n, 1))]
+    lowest = torch.stack([low for low, _ in pieces]).amin()
+    checks.require(~(lowest < 0), f"{name} must have entries of at least 0", lowest)
+    for extreme in torch.cat([total for _, total in pieces]).aminmax():
+        checks.require((extreme - 1).abs() <= slack(p), f"{name} must have rows that sum to 1", extreme)
 
 
 def cumulative(chances: Tensor) -> Tensor:
     """Cumulated chances over the last dimension: exactly 1 from the last possible outcome on."""
     total = chances.cumsum(dim=-1)
     return total / total[..., -1:]
+
+
+def slack(p: Tensor) -> float:
+    """How far from 1 a sum of chances may be."""
+    return math.sqrt(torch.finfo(p.dtype).eps)
 
 
 def start_law(start, P: Tensor) -> Tensor:

@@ -100,9 +100,7 @@ def save_checkpoint(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None
     """
     if not isinstance(checkpoint, dict):
         raise ValueError(f"checkpoint must be a dictionary, got {checks.describe(checkpoint)}")
-    target = _file("path", path)
-    if not target.parent.is_dir():
-        raise ValueError(f"path must lie in a folder that exists, got {str(target)!r}")
+    target = file_to_write("path", path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -140,6 +138,14 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
         raise ValueError(f"path must name a checkpoint of format {FORMAT}, got {str(source)!r}")
     return found
+
+
+def file_to_write(name: str, path: Any) -> Path:
+    """Check that a file can be written where its name says."""
+    target = _file(name, path)
+    if not target.parent.is_dir() or target.is_dir():
+        raise ValueError(f"{name} must be the name of a file in a folder that exists, got {str(target)!r}")
+    return target
 
 
 def _file(name: str, path: Any) -> Path:

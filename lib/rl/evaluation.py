@@ -85,11 +85,10 @@ def evaluate(
 
 def check_pair(env: VecEnv, policy: torch.nn.Module) -> None:
     """Check that an environment and a policy belong together."""
-    for name in ("reset", "step", "streams"):
-        if not hasattr(env, name):
-            raise ValueError(f"env must be a VecEnv, got {checks.describe(env)}")
-    for name in ("sample", "evaluate", "mode"):
-        if not callable(getattr(policy, name, None)):
-            raise ValueError(f"policy must have the methods of lib.rl.policies, got {checks.describe(policy)}")
+    if isinstance(env, type) or not all(hasattr(env, name) for name in ("reset", "step", "streams")):
+        raise ValueError(f"env must be a VecEnv, got {checks.describe(env)}")
+    methods = all(callable(getattr(policy, name, None)) for name in ("sample", "evaluate", "mode"))
+    if not isinstance(policy, torch.nn.Module) or not methods:
+        raise ValueError(f"policy must be a module with the methods of lib.rl.policies, got {checks.describe(policy)}")
     if policy.members != env.members:
         raise ValueError(f"policy must have members={env.members} as env has, got members={policy.members}")

@@ -12,26 +12,19 @@ Sources: M. L. Puterman, *Markov decision processes* (1994), chapter 6 (proposit
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from lib import checks
-from lib.live import tracing
-from lib.rl import _tables, bellman
+from lib.rl import _many_problems, _tables, bellman
 
 __all__ = ["Solution", "modified_policy_iteration", "policy_iteration", "soft_value_iteration", "value_iteration"]
 
 FIRST_SWEEPS = 3  # sweeps before policies are evaluated
 ROUNDING = 32  # spacings of floating point numbers that count as no improvement
-PROBLEMS = 64  # as many small problems are worth compiled loops, which work on so many at once
-STATES = 32  # with more, torch's elimination is about as fast
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,16 +246,18 @@ def policy_iteration(P, R, gamma, *, policy=None, validate: bool = True) -> Solu
     >>> [round(value, 9) for value in V.tolist()]
     [9.0, 10.0]
     """
-    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma, validate=validate)
+    P, R, gamma = _tables.model(P=P, R=R, gamma=gamma, validate=validate, rows=False)
     batch = torch.broadcast_shapes(P.shape[:-3], R.shape[:-2], gamma.shape)
     if policy is not None:
         policy = _tables.actions_or_chances("policy", policy, P)
         if policy.is_floating_point():
             raise ValueError(f"policy must be integers of shape (..., {P.shape[-1]}), got real numbers")
         batch = checks.batch(P=batch, policy=policy.shape[:-1])
-    kernels = _compiled(P, R, gamma, batch)
-    if kernels is not None:
-        return _policy_iteration_compiled(kernels, P, R, gamma, policy, batch)
+    found = _many_problems.policy_iteration(P, R, gamma, policy, batch, FIRST_SWEEPS, ROUNDING, validate)
+    if found is not None:
+        return Solution(*found)
+    if validate:
+        _tables.check_chances("P", P)
     if policy is None:
         V = R.amax(dim=-1)
         for _ in range(FIRST_SWEEPS):
@@ -287,51 +282,6 @@ def policy_iteration(P, R, gamma, *, policy=None, validate: bool = True) -> Solu
             return Solution(V, Q, actions, error, sweeps)
         total = V.sum(dim=-1)
         actions = torch.where(better, wanted, actions)
-
-
-@lru_cache(maxsize=1)
-def _kernels():
-    """The compiled loops, or None and one warning where numba is missing."""
-    try:
-        from lib.rl import _planning_numba
-    except ImportError as problem:
-        warnings.warn(
-            f"numba cannot be used ({problem}): many small decision problems run in plain torch, several times slower; "
-            "pip install numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return _planning_numba
-
-
-def _compiled(P: Tensor, R: Tensor, gamma: Tensor, batch: torch.Size):
-    """The compiled loops if these problems are to run in them, else None."""
-    many = batch.numel() >= PROBLEMS and P.shape[-1] <= STATES
-    if not many or tracing.active() or P.device.type != "cpu" or P.dtype != torch.float64:
-        return None
-    for table in (P, R, gamma):
-        differentiated = torch.is_grad_enabled() and table.requires_grad
-        if differentiated or forward_ad.unpack_dual(table).tangent is not None:
-            return None
-    return _kernels()
-
-
-def _policy_iteration_compiled(kernels, P, R, gamma, policy, batch) -> Solution:
-    states, actions = R.shape[-2:]
-
-    def stacked(table: Tensor, *sizes: int) -> np.ndarray:
-        return table.detach().expand(*batch, *sizes).reshape(-1, *sizes).contiguous().numpy()
-
-    P, R, gamma = stacked(P, states, actions, states), stacked(R, states, actions), stacked(gamma)
-    first = torch.zeros((), dtype=torch.int64) if policy is None else policy
-    chosen = stacked(first, states).copy()
-    V, Q, error = np.empty(R.shape[:-1]), np.empty(R.shape), np.empty(R.shape[0])
-    rounding = ROUNDING * torch.finfo(torch.float64).eps
-    first_sweeps = FIRST_SWEEPS if policy is None else 0
-    sweeps = kernels.policy_iteration(P, R, gamma, chosen, first_sweeps, rounding, V, Q, error)
-    found = (torch.from_numpy(part).reshape(*batch, *part.shape[1:]) for part in (V, Q, chosen, error))
-    return Solution(*found, sweeps)
 
 
 def solved(backup: Callable, V: Tensor, gamma: Tensor, tol: float) -> Solution:

@@ -454,13 +454,12 @@ def train_ppo(
     checks.callback("callback", callback)
     checks.callback("progress", progress)
     checks.integer("checkpoint_every", checkpoint_every, lowest=1)
+    if checkpoint is not None:
+        checkpoints.file_to_write("checkpoint", checkpoint)
     learner = Learner(env, policy, value_fn, cfg, total_steps, processes)
     processes = learner.processes
     if resume is not None:
-        resume = resume if isinstance(resume, dict) else checkpoints.load_checkpoint(processes.file(resume))
-        checkpoints.require_fit(resume, learner.state_dict())
-        learner.load_state_dict(resume)
-        learner.log.load_state_dict(resume["log"])
+        learner.resume(resume)
     log = learner.log
     began, first, stop = time.perf_counter(), learner.steps, False
     while learner.steps + learner.per_iteration <= total_steps and not stop:

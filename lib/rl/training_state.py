@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from typing import Any
 
 import torch
@@ -21,6 +22,10 @@ from lib.rl.rollout import EpisodeSums, Rollout
 from lib.rl.training_log import TrainingLog
 
 __all__ = ["TrainingDiverged", "TrainingState"]
+
+PARTS = 200
+"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units more than 1000: activations of
+one part in 200 add about a tenth to the memory of an update."""
 
 
 class TrainingDiverged(FloatingPointError):
@@ -92,9 +97,7 @@ class TrainingState:
         self.shards = _check_setting(env, policy, value_fn, cfg, total_steps, self.processes)
         self.env, self.policy, self.value_fn, self.cfg, self.total_steps = env, policy, value_fn, cfg, total_steps
         self.rows = env.members or 1
-        networks = [module for net in (policy, value_fn) for module in net.modules()]
-        asked = [network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")]
-        self.tile = max(1, (cfg.tile or min(asked, default=4096)) // self.shards)
+        self.tile = max(1, (cfg.tile or _tile(env, policy, value_fn, cfg)) // self.shards)
         self.per_iteration = cfg.rollout_steps * env.n * self.processes.size
         self.iteration = self.steps = 0
         self.log = TrainingLog(env.members)
@@ -225,6 +228,18 @@ class TrainingState:
         }
         return checkpoints.copied(state)
 
+    def resume(self, source: str | os.PathLike | dict[str, Any]) -> None:
+        """Go on from a checkpoint, or from the file of this process that holds one."""
+        if not isinstance(source, dict):
+            try:
+                named = isinstance(source, (str, os.PathLike)) and os.fspath(source)
+                source = checkpoints.load_checkpoint(self.processes.file(source) if named else source)
+            except ValueError as problem:
+                raise ValueError(f"resume must be a checkpoint or its file: {problem}") from problem
+        checkpoints.require_fit(source, self.state_dict())
+        self.load_state_dict(source)
+        self.log.load_state_dict(source["log"])
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood."""
         state = checkpoints.copied(state, self.env.device)
@@ -242,6 +257,15 @@ class TrainingState:
             self.episodes.reward, self.episodes.steps = state["environment"]["episodes"]
             if self.reward_statistics:
                 self.discounted = state["environment"]["discounted"]
+
+
+def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -> int:
+    """Transitions of a member that pass at once: what the networks ask for, or on a CPU a small part of the rollout."""
+    networks = [module for net in (policy, value_fn) for module in net.modules()]
+    asked = min([network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")], default=8192)
+    if env.device.type != "cpu":
+        return asked
+    return min(asked, max(1024, cfg.rollout_steps * env.n // PARTS))
 
 
 def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:

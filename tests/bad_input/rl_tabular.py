@@ -64,9 +64,9 @@ KINDS |= {
     "policy by step": BY_STEP,
     "policy by any step": (*POLICY, [0, 1], PI, [[0, 3]] * 4),
     "reference policy or none": given(laws(2, 3)),
-    "temperature": (*NO_NUMBERS, *NOT_FINITE, -0.1, [0.1, -1.0]),
+    "temperature of planning": (*NO_NUMBERS, *NOT_FINITE, -0.1, [0.1, -1.0]),
     "first law or none": START,
-    "tolerance": (*NO_NUMBER, 0, -1.0),
+    "tolerance of planning": (*NO_NUMBER, 0, -1.0),
     "action table": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0, 2.0], np.ones((2, 0))),
     "action values": (*NO_NUMBERS, *NOT_FINITE, [], 1.0),
     "reference of actions or none": given(laws(3)),
@@ -85,7 +85,7 @@ KINDS |= {
         -np.ones((2, 3, 2)),
     ),
     "untried pairs": (*TRANSITIONS, "never", np.full((2, 2, 2), 0.5)),
-    "law": laws(2),
+    "law of outcomes": laws(2),
     "values of outcomes": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, [1.0, 2.0, 3.0]),
     "moved mass": (*NO_NUMBERS, *NOT_FINITE, -0.1, 1.1),
     "floor or none": given((*NO_NUMBERS, *NOT_FINITE)),
@@ -102,8 +102,12 @@ KINDS |= {
 TABLES = {"P": ("decision table", P), "R": ("decision rewards", R)}
 MODEL = {**TABLES, "gamma": ("discount below one", 0.9)}
 VALUES = {**MODEL, "V": ("state values", [0.0, 1.0])}
-SOFT = {"temperature": ("temperature", 0.5), "reference": ("reference policy or none", PI)}
-ENDING = {"tol": ("tolerance", 1e-6), "V0": ("state values or none", [0.0, 1.0]), "validate": ("flag", True)}
+SOFT = {"temperature": ("temperature of planning", 0.5), "reference": ("reference policy or none", PI)}
+ENDING = {
+    "tol": ("tolerance of planning", 1e-6),
+    "V0": ("state values or none", [0.0, 1.0]),
+    "validate": ("flag", True),
+}
 ROBUST = {"radius": ("radius of tables", 0.5), "kind": ("neighbourhood", "l1")}
 FINITE = {
     **TABLES,
@@ -114,11 +118,11 @@ FINITE = {
 }
 SOFT_VALUES = {
     "Q": ("action values", [[1.0, 2.0, 3.0]]),
-    "temperature": ("temperature", 0.5),
+    "temperature": ("temperature of planning", 0.5),
     "reference": ("reference of actions or none", [0.25, 0.25, 0.5]),
 }
 RADIUS = {
-    "mu": ("law", [0.5, 0.5]),
+    "mu": ("law of outcomes", [0.5, 0.5]),
     "values": ("values of outcomes", [1.0, 2.0]),
     "radius": ("moved mass", 0.1),
 }

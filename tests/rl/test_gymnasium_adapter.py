@@ -25,6 +25,8 @@ from lib.rl.envs import (
     VecEnv,
 )
 from lib.rl.envs.gymnasium_adapter import GymnasiumEnv, as_gymnasium, as_gymnasium_vector
+from lib.rl.policies import CategoricalPolicy, ValueFunction
+from lib.rl.ppo import PPOConfig, train_ppo
 from lib.rl.spaces import Box, Discrete, MultiDiscrete
 from lib.site.layout import ROOT
 
@@ -398,3 +400,16 @@ def test_without_gymnasium_the_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.count('pip install "living-models[gym]"') == 3
+
+
+def test_ppo_learns_in_environments_of_gymnasium():
+    """And in ours under gymnasium's interface. A run goes on with new episodes, since states cannot be saved."""
+    settings = PPOConfig(rollout_steps=32, minibatch=128, learning_rate=3e-3)
+    for source in ("CartPole-v1", as_gymnasium_vector(CartPole(8))):
+        env = GymnasiumEnv(source, 8, seed=1, max_steps=500)
+        policy, value = CategoricalPolicy(4, 2, seed=1), ValueFunction(4, seed=1)
+        log = train_ppo(env, policy, value, settings, 256 * 20)
+        # Some iterations see no episode end.
+        assert float(log["episode_return"][-5:].nanmean()) > 2 * float(log["episode_return"][0]) > 30
+        resumed = train_ppo(env, policy, value, settings, 256 * 21, resume=log.checkpoint)
+        assert resumed["steps"].tolist()[-1] == 256 * 21

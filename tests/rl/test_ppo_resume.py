@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_named(tmp_path):
     torch.save({"format": 99}, tmp_path / "new.pt")
     with pytest.raises(ValueError, match="path must name a checkpoint of format 1"):
         load_checkpoint(tmp_path / "new.pt")
-    with pytest.raises(ValueError, match="path must lie in a folder that exists"):
+    with pytest.raises(ValueError, match="checkpoint must be the name of a file in a folder that exists"):
         run(iterations=1, checkpoint=tmp_path / "missing" / "run.pt")
 
 

@@ -1,6 +1,9 @@
 """Planners for tables: brute force over policies, each other, scipy's linear programs, closed forms, invariants."""
 
 import itertools
+import math
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from lib.rl import tabular
+from lib.rl import _many_problems, tabular
 
 STAY_OR_SWITCH = [[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]]
 PLANNERS = (tabular.value_iteration, tabular.modified_policy_iteration, tabular.policy_iteration)
@@ -317,3 +320,81 @@ def test_gradients():
         return value, soft, path, tabular.discounted_occupancy(P, gamma, pi)
 
     assert torch.autograd.gradcheck(everything, (logits, R, gamma))
+
+
+def many_small_problems():
+    """More than a block of the compiled loops, and no whole number of blocks, with a discount each."""
+    P, R = problem(9, 150, states=7, branching=2)
+    return P, R, torch.linspace(0, 0.995, 150, dtype=torch.float64)
+
+
+def in_plain_torch(monkeypatch, P, R, gamma, **options):
+    with monkeypatch.context() as patched:
+        patched.setattr(_many_problems, "PROBLEMS", math.inf)
+        return tabular.policy_iteration(P, R, gamma, **options)
+
+
+@pytest.mark.parametrize("first", [None, 1])
+def test_compiled_loops_equal_plain_torch(monkeypatch, first):
+    P, R, gamma = many_small_problems()
+    options = {} if first is None else {"policy": torch.full((150, 7), first)}
+    compiled = tabular.policy_iteration(P, R, gamma, **options)
+    plain = in_plain_torch(monkeypatch, P, R, gamma, **options)
+    torch.testing.assert_close(compiled.V, plain.V, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(compiled.Q, plain.Q, rtol=1e-12, atol=1e-12)
+    assert compiled.policy.equal(plain.policy)
+    assert (compiled.error < 1e-9).all()
+    assert compiled.sweeps == plain.sweeps
+    # Tables that are shared, in a grid, or not contiguous.
+    grid = tabular.policy_iteration(P[:10, None], R[:12], 0.9)
+    assert grid.V.shape == (10, 12, 7)
+    torch.testing.assert_close(grid.V[3, 5], tabular.policy_iteration(P[3], R[5], 0.9).V)
+    turned = tabular.policy_iteration(P.transpose(0, 1).contiguous().transpose(0, 1), R, gamma)
+    torch.testing.assert_close(turned.V, compiled.V, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda P: P[140, 3, 1].add_(0.1), "P must have rows that sum to 1, got 1.7"),
+        (
+            lambda P: P[7, 3, 1].copy_(torch.eye(7)[0] * 3 - torch.eye(7)[1] * 2),
+            "P must have entries of at least 0, got -2",
+        ),
+        (lambda P: P[149, 3, 1, 2].fill_(math.nan), "P must have rows that sum to 1, got nan"),
+        (lambda P: P[0, 3, 1, 2].fill_(math.inf), "P must have rows that sum to 1, got inf"),
+    ],
+)
+def test_compiled_loops_refuse_what_torch_refuses(monkeypatch, spoil, message):
+    P, R, gamma = many_small_problems()
+    spoil(P)
+    with pytest.raises(ValueError, match=message):
+        tabular.policy_iteration(P, R, gamma)
+    with pytest.raises(ValueError, match=message):
+        in_plain_torch(monkeypatch, P, R, gamma)
+
+
+def test_gradients_pass_through_many_small_problems():
+    P, R, gamma = many_small_problems()
+    R.requires_grad_()
+    (slope,) = torch.autograd.grad(tabular.policy_iteration(P, R, gamma).V.sum(), R)
+    # More reward everywhere is worth 1 / (1 - gamma) from every state.
+    torch.testing.assert_close(slope.sum(dim=(-2, -1)), 7 / (1 - gamma))
+
+
+def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
+    P, R, gamma = many_small_problems()
+    expected = tabular.policy_iteration(P, R, gamma).V
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "lib.rl._planning_numba", raising=False)
+    monkeypatch.delattr("lib.rl._planning_numba", raising=False)
+    _many_problems._kernels.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="numba cannot be used.*pip install numba"):
+            found = tabular.policy_iteration(P, R, gamma).V
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tabular.policy_iteration(P, R, gamma)
+    finally:
+        _many_problems._kernels.cache_clear()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -31,6 +31,8 @@ It has members, shards, the time limit, resets, and checkpoints, and :func:`lib.
 ...     seen, reward, terminated, truncated, final = env.step(torch.ones(4, dtype=torch.int64))
 >>> env.elapsed.shape, Walk(4, seed=(0, 1)).reset().shape
 (torch.Size([4]), torch.Size([2, 4, 1]))
+
+Environments go to gymnasium and come from it in :mod:`lib.rl.envs.gymnasium_adapter`.
 """
 
 from lib.rl.envs.acrobot import Acrobot, AcrobotParams

@@ -125,11 +125,12 @@ class CartPole(VecEnv):
         super().__init__(*args, **kwargs)
         self.observation_space = _box(self.params)
         self._numbers = None, None
+        self._ended = np.empty(0, dtype=np.int64)
 
     def initial(self, n, generator, params=None):
         """Draw n first states, every component uniform in [-0.05, 0.05]."""
-        drawn = torch.rand(4, n, generator=generator, dtype=self.dtype, device=self.device)
-        return drawn.mul_(0.1).sub_(0.05).movedim(0, -1)
+        drawn = torch.empty(4, n, dtype=self.dtype, device=self.device)
+        return drawn.uniform_(-0.05, 0.05, generator=generator).movedim(0, -1)
 
     def dynamics(self, state, action, params=None, generator=None):
         """One step of explicit Euler: (next_state, reward, terminated)."""
@@ -179,33 +180,41 @@ class CartPole(VecEnv):
     def _compiled_step(self, kernels, action: torch.Tensor, numbers: np.ndarray):
         """What :meth:`VecEnv._advance` returns, or None if an angle is too far for the compiled sine."""
         count = self.elapsed.numel()
-        before = self.state.detach().movedim(-1, 0).contiguous().view(4, count)
-        after = torch.empty_like(before)
-        elapsed = torch.empty_like(self.elapsed)
-        terminated, truncated = torch.empty((2, *self.batch), dtype=torch.bool)
-        rows = np.empty(count, dtype=np.int64)
-        finished = kernels.advance(
-            *(before.numpy(), action.to(torch.int64).contiguous().view(-1).numpy(), self.elapsed.view(-1).numpy()),
-            *(after.numpy(), terminated.view(-1).numpy(), truncated.view(-1).numpy(), elapsed.view(-1).numpy()),
-            *(rows, numbers, np.int32(min(self.max_steps or NEVER, NEVER))),
+        before = _rows(self.state.detach())
+        arrived, state = torch.empty(4, *self.batch), torch.empty(4, *self.batch)
+        reward, elapsed = torch.empty(self.batch), torch.empty(self.batch, dtype=torch.int32)
+        terminated, truncated = (torch.empty(self.batch, dtype=torch.bool) for _ in range(2))
+        if self._ended.size != count:
+            self._ended = np.empty(count, dtype=np.int64)
+        ended = self._ended
+        last = np.int32(min(self.max_steps or NEVER, NEVER))
+        given = (
+            before.reshape(4, count),
+            action.to(torch.int64).numpy().reshape(count),
+            self.elapsed.numpy().reshape(count),
         )
+        filled = state.numpy().reshape(4, count)
+        flat = (part.numpy().reshape(count) for part in (reward, terminated, truncated, elapsed))
+        finished = kernels.advance(*given, arrived.numpy().reshape(4, count), filled, *flat, ended, numbers, last)
         if finished < 0:
             return None
-        arrived = after.view(4, *self.batch).movedim(0, -1)
-        state = arrived
-        if finished:
-            started = after.clone()
-            self._start_anew(kernels, started.numpy(), rows[:finished])
-            state = started.view(4, *self.batch).movedim(0, -1)
-        reward = torch.ones(self.batch)
+        for generator, first, last in self._shares(ended[:finished]):
+            fresh = self.initial(last - first, generator, self.params)
+            kernels.place(filled, ended[first:last], _rows(fresh))
+        order = (*range(1, arrived.dim()), 0)
+        arrived, state = arrived.permute(order), state.permute(order)
         return EnvState(state, elapsed), Transition(state, reward, terminated, truncated, arrived)
 
-    def _start_anew(self, kernels, state: np.ndarray, rows: np.ndarray) -> None:
-        """Draw first states, each generator for the episodes of its part, and write them into (4, environments)."""
+    def _shares(self, ended: np.ndarray):
+        """Generators with the range of the ended episodes, in order, that each serves; none that serves no episode."""
         generators = self._generators()
-        edges = np.arange(len(generators) + 1) * (state.shape[1] // len(generators))
-        edges = np.searchsorted(rows, edges)
-        for generator, first, last in zip(generators, edges[:-1], edges[1:]):
-            if last > first:
-                fresh = self.initial(int(last - first), generator, self.params)
-                kernels.place(state, rows[first:last], fresh.movedim(-1, 0).contiguous().numpy())
+        edges = [0, len(ended)]
+        if len(generators) > 1:
+            edges = np.arange(len(generators) + 1) * (self.elapsed.numel() // len(generators))
+            edges = np.searchsorted(ended, edges).tolist()
+        return [share for share in zip(generators, edges[:-1], edges[1:]) if share[2] > share[1]]
+
+
+def _rows(state: torch.Tensor) -> np.ndarray:
+    """Components of states (..., 4) as contiguous rows of an array (4, ...)."""
+    return np.ascontiguousarray(np.moveaxis(state.numpy(), -1, 0))

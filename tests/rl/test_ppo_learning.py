@@ -1,0 +1,62 @@
+"""PPO learns: CartPole on several seeds side by side, and an environment of gymnasium."""
+
+import pytest
+import torch
+
+from lib.rl.envs.cart_pole import CartPole
+from lib.rl.envs.gymnasium_adapter import GymnasiumEnv
+from lib.rl.evaluation import evaluate
+from lib.rl.policies import CategoricalPolicy, ValueFunction
+from lib.rl.ppo import PPOConfig, train_ppo
+
+CART_POLE = {"rollout_steps": 32, "minibatch": 256, "epochs": 4, "learning_rate": 5e-3}
+"""Sixteen environments, two minibatches."""
+
+
+@pytest.mark.slow
+def test_cart_pole_is_solved_on_every_seed():
+    """Mean return of 100 episodes at least 475 within 500 000 steps of 16 environments, for each of five seeds."""
+    seeds = (0, 1, 2, 3, 4)
+    reached = {}
+
+    def look(state):
+        if state.iteration % 40 == 0:
+            env = CartPole(100, seed=tuple(1000 + seed for seed in seeds))
+            for seed, mean in zip(seeds, evaluate(env, state.policy).mean(1).tolist()):
+                if mean >= 475:
+                    reached.setdefault(seed, state.steps)
+        return len(reached) == len(seeds)
+
+    policy, value_fn = CategoricalPolicy(4, 2, seed=seeds), ValueFunction(4, seed=seeds)
+    cfg = PPOConfig(**CART_POLE, schedule="linear")
+    train_ppo(CartPole(16, seed=seeds), policy, value_fn, cfg, 250_000, look)
+    assert sorted(reached) == list(seeds), reached
+
+
+def test_cart_pole_passes_450_before_150_000_steps():
+    best = []
+
+    def look(state):
+        if state.iteration % 20 == 0:
+            best.append(float(evaluate(CartPole(50, seed=100), state.policy).mean()))
+        return bool(best) and best[-1] >= 450
+
+    policy, value_fn = CategoricalPolicy(4, 2, seed=0), ValueFunction(4, seed=0)
+    log = train_ppo(CartPole(16, seed=0), policy, value_fn, PPOConfig(**CART_POLE), 150_000, look)
+    assert best[-1] >= 450
+    assert log["steps"][-1] < 150_000
+
+
+def test_an_environment_of_gymnasium_is_learned_in(tmp_path):
+    policy, value_fn = CategoricalPolicy(4, 2, seed=0), ValueFunction(4, seed=0)
+    env = GymnasiumEnv("CartPole-v1", 8, seed=0)
+    path = tmp_path / "run.pt"
+    cfg = PPOConfig(rollout_steps=32, minibatch=64, learning_rate=5e-3)
+    log = train_ppo(env, policy, value_fn, cfg, 12_000, checkpoint=path)
+    assert float(log["episode_return"][-10:].nanmean()) > 2 * float(log["episode_return"][:3].nanmean())
+    assert float(evaluate(CartPole(50, seed=1), policy).mean()) > 100
+    # Its states are gymnasium's: a resumed run goes on learning, with new episodes.
+    more = train_ppo(env, policy, value_fn, cfg, 13_000, resume=path)
+    assert len(more) > len(log)
+    assert torch.equal(more["approx_kl"][: len(log)], log["approx_kl"])
+    env.close()

@@ -266,11 +266,11 @@ def simulate_bandit_gaussian(r, tau, sigma, eta, N, noise, start=None) -> Tensor
     return torch.stack(path, dim=-2)
 
 
-def ascend(logits: Tensor, r, tau, sigma, eta, spread, chance, reward) -> Tensor:
-    """One round: shares of N actions, their rewards, a step along the gradient."""
+def ascend(logits, r, tau, sigma, eta, spread, chance, reward):
+    """One round: N actions, their rewards, a step along the gradient."""
     policy = torch.softmax(logits, dim=-1)
     root = policy.sqrt()
-    # Their covariance is that of N multinomial draws; spread is 1 / sqrt(N).
+    # The covariance of N multinomial draws; spread is 1 / sqrt(N).
     centred = chance - root * (root * chance).sum(dim=-1, keepdim=True)
     drawn = policy + spread * root * centred
     rewarded = drawn * advantage(policy, logits, r, tau)

@@ -135,11 +135,13 @@ def updates(sizes: tuple[int, ...], rounds: int, values: dict) -> dict[int, dict
 
 
 def peak(count: int) -> dict[str, float]:
-    """Peak resident bytes of one update above rest, in a process that has done nothing else, and of its rollout."""
+    """Peak resident bytes of a learner and its update above rest, in a fresh process, and those of its rollout."""
     settings = peers.Settings()
     cases.our_update(64, settings)()
-    call = cases.our_update(count, settings)
-    return {"peak_bytes": peak_bytes(call), "rollout_bytes": cases.rollout_bytes(count, settings)}
+    return {
+        "peak_bytes": peak_bytes(lambda: cases.our_update(count, settings)()),
+        "rollout_bytes": cases.rollout_bytes(count, settings),
+    }
 
 
 def measure(options: argparse.Namespace) -> dict:

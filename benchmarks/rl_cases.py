@@ -115,9 +115,8 @@ def our_update(count: int, settings: peers.Settings, device: str = "cpu") -> Cal
 
 
 def rollout_bytes(count: int, settings: peers.Settings) -> int:
-    """What an iteration has to keep of every step: the rollout, next values, advantages and targets."""
-    buffer = our_learner(count, settings).buffer
-    return buffer.nbytes + 3 * buffer.value.nbytes
+    """What an iteration keeps of all steps, advantages and targets included."""
+    return our_learner(count, settings).buffer.nbytes
 
 
 def sb3_update(count: int, settings: peers.Settings) -> Callable:

@@ -14,7 +14,7 @@ import torch
 
 import lib
 from tests import bad_input
-from tests.bad_input.kinds import KINDS
+from tests.bad_input.kinds import KINDS, Kinds
 
 TABLES = [
     importlib.import_module(f"tests.bad_input.{found.name}")
@@ -44,6 +44,16 @@ def modules_below(path, prefix=""):
 
 def test_every_module_stands_in_one_table():
     assert sorted(set(modules_below(lib.__path__)) - set(NO_TABLE)) == MODULES
+
+
+def test_a_kind_is_defined_once():
+    """A second definition would change, without a word, what the first table refuses."""
+    kinds = Kinds({"size": (0,)})
+    kinds |= {"width": (1,)}
+    assert kinds == {"size": (0,), "width": (1,)}
+    with pytest.raises(ValueError, match="kinds must have names of their own, got size, width a second time"):
+        kinds |= {"width": (1,), "size": (2,), "height": (3,)}
+    assert "height" not in kinds
 
 
 def public_functions():

@@ -22,8 +22,10 @@ __all__ = [
     "check_chances",
     "cumulative",
     "check_discount",
+    "drawn",
     "expected",
     "flat",
+    "ladder",
     "model",
     "of_policy",
     "pick",
@@ -105,6 +107,19 @@ def cumulative(chances: Tensor) -> Tensor:
     """Cumulated chances over the last dimension: exactly 1 from the last possible outcome on."""
     total = chances.cumsum(dim=-1)
     return total / total[..., -1:]
+
+
+def ladder(chances: Tensor) -> Tensor:
+    """Row number plus cumulated chances of the rows (..., rows, n), ascending over all of them: float64, flat."""
+    rows = chances.reshape(-1, chances.shape[-1]).double()
+    return (torch.arange(len(rows), dtype=torch.float64, device=rows.device)[:, None] + cumulative(rows)).flatten()
+
+
+def drawn(steps: Tensor, row: Tensor, level: Tensor) -> Tensor:
+    """Place on a :func:`ladder` that a uniform number in [0, 1) draws from each row: row * n + what is drawn."""
+    # The sum may round up to the next row: it has to stay below it.
+    aim = torch.minimum(level.double() + row, torch.nextafter((row + 1).double(), row.double()))
+    return torch.searchsorted(steps, aim, right=True)
 
 
 def slack(p: Tensor) -> float:

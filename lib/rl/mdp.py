@@ -216,33 +216,31 @@ def sample_episodes(
     if generator.device != P.device:
         raise ValueError(f"generator must be on {P.device} like P, got one on {generator.device}")
     first = torch.zeros((*batch, episodes), dtype=torch.int64, device=P.device)
-    state = _drawn(_ends(law[..., None, :], batch), first, generator)
-    onward, earned = _ends(_tables.flat(P), batch), R.flatten(-2).expand(*batch, P.shape[-2] * P.shape[-1])
+    state = _drawn(law[..., None, :], first, generator)
+    rows = _tables.flat(P)
+    onward, earned = _tables.ladder(rows), R.flatten(-2).expand(*batch, P.shape[-2] * P.shape[-1])
     path, taken, rewards = [state], [], []
     for step in range(steps):
         now = policy.select(-tail, step) if by_step else policy
         if now.is_floating_point():
-            action = _drawn(_ends(now, batch), state, generator)
+            action = _drawn(now, state, generator)
         else:
             action = now.expand(*batch, now.shape[-1]).gather(-1, state)
         row = state * P.shape[-2] + action
         rewards.append(earned.gather(-1, row))
-        state = _drawn(onward, row, generator)
+        state = _drawn(rows, row, generator, onward)
         path.append(state)
         taken.append(action)
     return Episodes(torch.stack(path, dim=-1), torch.stack(taken, dim=-1), torch.stack(rewards, dim=-1))
 
 
-def _ends(chances: Tensor, batch: Sequence[int]) -> Tensor:
-    """Cumulative chances of every row, (*batch, rows, n)."""
-    return _tables.cumulative(chances).expand(*batch, *chances.shape[-2:])
-
-
-def _drawn(ends: Tensor, row: Tensor, generator: torch.Generator) -> Tensor:
-    """One draw from the distribution in each of the rows (*batch, draws)."""
-    chosen = ends.gather(-2, row[..., None].expand(*row.shape, ends.shape[-1]))
-    level = torch.rand(*row.shape, 1, generator=generator, dtype=ends.dtype, device=ends.device)
-    return torch.searchsorted(chosen, level, right=True)[..., 0]
+def _drawn(chances: Tensor, row: Tensor, generator: torch.Generator, steps: Tensor | None = None) -> Tensor:
+    """One draw from the distributions (..., rows, n) in each of the rows (*batch, draws)."""
+    rows, n = chances.shape[-2:]
+    problem = torch.arange(chances.shape[:-2].numel(), device=row.device).reshape(*chances.shape[:-2], 1)
+    row = problem * rows + row
+    level = torch.rand(row.shape, generator=generator, dtype=chances.dtype, device=row.device)
+    return _tables.drawn(_tables.ladder(chances) if steps is None else steps, row, level) - row * n
 
 
 def visit_counts(states, actions, n_states: int, n_actions: int) -> Tensor:

@@ -250,11 +250,10 @@ def approx_kl(logp: Tensor, logp_old: Tensor) -> Tensor:
     logp, logp_old = checks.tensors(logp=logp, logp_old=logp_old)
     if logp.shape != logp_old.shape:
         raise ValueError(f"logp_old must have the shape of logp {tuple(logp.shape)}, got {tuple(logp_old.shape)}")
-    return _kl(logp, logp_old)
+    return _divergence(logp - logp_old)
 
 
-def _kl(logp: Tensor, logp_old: Tensor) -> Tensor:
-    log_ratio = logp - logp_old
+def _divergence(log_ratio: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
@@ -359,7 +358,7 @@ class Learner(TrainingState):
         """
         cfg = self.cfg
         self.flat.zero_grad()
-        found = 0
+        losses, log_ratios, beyond = 0, [], []
         for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old, adv, returns, *value_old = self.gathered(batch, tile)
             seen = self.seen(observation)
@@ -374,11 +373,14 @@ class Learner(TrainingState):
                 value = self.value_evaluate(seen).to(returns.dtype)
             fitted = value_loss(value, returns, value_old[0] if value_old else None, cfg.value_clip).mean(-1)
             self.flat.backward((cfg.vf_coef * fitted).sum() * share)
-            with torch.no_grad():
-                kl = _kl(logp, logp_old)
-                outside = (logp - (logp_old if anchor is None else anchor)).expm1().abs() > cfg.clip
-                parts = climbed, fitted, spread, kl.mean(-1), outside.to(kl.dtype).mean(-1)
-                found = found + torch.stack(parts).view(5, self.rows) * share
+            logp = logp.detach()
+            log_ratios.append(logp - logp_old)
+            beyond.append(log_ratios[-1] if anchor is None else logp - anchor)
+            losses = losses + torch.stack((climbed.detach(), fitted.detach(), spread.detach())) * share
+        log_ratio = torch.cat(log_ratios, dim=-1)
+        outside = torch.cat(beyond, dim=-1).expm1_().abs_() > cfg.clip
+        moved = torch.stack((_divergence(log_ratio).mean(-1), outside.to(log_ratio.dtype).mean(-1)))
+        found = torch.cat((losses, moved / self.processes.size)).view(5, self.rows)
         self.processes.sum_(self.flat.grad)
         return self.processes.sum_(found)
 
@@ -391,7 +393,7 @@ class Learner(TrainingState):
             observation, action, logp_old = self.gathered(batch[:3], tile)
             with self.precision():
                 logp = self.policy_evaluate(self.seen(observation), action)[0]
-            kl += _kl(logp, logp_old).sum(-1).reshape(self.rows)
+            kl += _divergence(logp - logp_old).sum(-1).reshape(self.rows)
         return self.processes.sum_(kl) / (order.shape[1] * order.shape[2] * self.processes.size)
 
 

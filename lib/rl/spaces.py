@@ -44,8 +44,8 @@ class Box:
         for extent in self.shape:
             checks.integer("shape", extent, lowest=1)
         for low, high in zip(self._bounds("low"), self._bounds("high")):
-            if not low < high:
-                raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+            if not low <= high or low == math.inf or high == -math.inf:
+                raise ValueError(f"low must be at most high, got {self.low} and {self.high}")
 
     def _bounds(self, name: str) -> tuple[float, ...]:
         value = getattr(self, name)
@@ -65,11 +65,19 @@ class Box:
         return math.prod(self.shape)
 
     def contains(self, value: torch.Tensor) -> torch.Tensor:
-        """Which elements of a batch lie in the space: shape of the batch, bool."""
+        """Which elements of a batch lie in the space: shape of the batch, bool.
+
+        Raises
+        ------
+        ValueError
+            If the last dimensions are not those of the space.
+        """
+        _check_shape(value, self.shape)
         dtype = value.dtype if value.is_floating_point() else torch.float64
         low, high = (torch.tensor(self._bounds(name), dtype=dtype, device=value.device) for name in ("low", "high"))
-        inside = (value >= low) & (value <= high)
-        return inside.flatten(value.dim() - len(self.shape)).all(-1) if self.shape else inside
+        if not self.shape:
+            return (value >= low[0]) & (value <= high[0])
+        return ((value >= low) & (value <= high)).flatten(value.dim() - len(self.shape)).all(-1)
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,15 @@ class Discrete:
         return ()
 
     def contains(self, value: torch.Tensor) -> torch.Tensor:
-        """Which elements of a batch lie in the space: shape of the batch, bool."""
-        return (value >= 0) & (value < self.n)
+        """Which elements of a batch lie in the space: shape of the batch, bool.
+
+        Raises
+        ------
+        ValueError
+            If it is no tensor.
+        """
+        _check_shape(value, self.shape)
+        return (value >= 0) & (value < self.n) & _whole(value)
 
 
 @dataclass(frozen=True)
@@ -141,8 +156,25 @@ class MultiDiscrete:
         return (len(self.sizes),)
 
     def contains(self, value: torch.Tensor) -> torch.Tensor:
-        """Which elements of a batch lie in the space: shape of the batch, bool."""
-        return ((value >= 0) & (value < torch.tensor(self.sizes, device=value.device))).all(-1)
+        """Which elements of a batch lie in the space: shape of the batch, bool.
+
+        Raises
+        ------
+        ValueError
+            If the last dimension is not that of the space.
+        """
+        _check_shape(value, self.shape)
+        return ((value >= 0) & (value < torch.tensor(self.sizes, device=value.device)) & _whole(value)).all(-1)
+
+
+def _check_shape(value: torch.Tensor, shape: tuple[int, ...]) -> None:
+    if not isinstance(value, torch.Tensor) or value.shape[value.dim() - len(shape) :] != shape:
+        wanted = ", ".join(("...", *map(str, shape)))
+        raise ValueError(f"value must be a tensor of shape ({wanted}), got {checks.describe(value)}")
+
+
+def _whole(value: torch.Tensor) -> torch.Tensor | bool:
+    return value == value.round() if value.is_floating_point() else True
 
 
 Space = Box | Discrete | MultiDiscrete

@@ -179,13 +179,18 @@ class Streams:
         Raises
         ------
         ValueError
-            If the positions are not those of as many generators.
+            If the positions are not those of as many generators on such a device.
         """
         rows, parts = len(self.blocks), len(self.blocks[0])
         fits = isinstance(state, (list, tuple)) and len(state) == rows
         fits = fits and all(isinstance(row, (list, tuple)) and len(row) == parts for row in state)
         if not fits or not all(isinstance(position, torch.Tensor) for row in state for position in row):
             raise ValueError(f"state must hold {rows} x {parts} positions of generators, got {checks.describe(state)}")
+        wanted = self.blocks[0][0].get_state()
+        for position in (position for row in state for position in row):
+            if position.dtype != wanted.dtype or position.shape != wanted.shape:
+                kind = f"positions of generators on {self.device.type}, {checks.describe(wanted)}"
+                raise ValueError(f"state must hold {kind}, got {checks.describe(position)}")
         for row, saved in zip(self.blocks, state):
             for generator, position in zip(row, saved):
                 # Positions are bytes on the CPU, also those of a GPU's generator.

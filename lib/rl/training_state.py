@@ -265,13 +265,13 @@ def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -
     asked = min([network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")], default=8192)
     if env.device.type != "cpu":
         return asked
-    return min(asked, max(1024, cfg.rollout_steps * env.n // PARTS))
+    return min(asked, max(2048, cfg.rollout_steps * env.n // PARTS))
 
 
 def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:
     """Check what trains together, and return the number of shards held here."""
     check_pair(env, policy)
-    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", None) != env.members:
+    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", "missing") != env.members:
         raise ValueError(f"value_fn must be a module with members={env.members}, got {checks.describe(value_fn)}")
     if not isinstance(cfg, PPOConfig):
         raise ValueError(f"cfg must be a PPOConfig, got {checks.describe(cfg)}")

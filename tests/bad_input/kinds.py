@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["KINDS", "Call"]
+__all__ = ["KINDS", "Call", "Kinds"]
 
 RAGGED = [[1.0], [1.0, 2.0]]
 NO_NUMBERS = ("three", None, RAGGED, [True, False], True, np.array([True]), torch.tensor([True]), [1j], np.array([1j]))
@@ -19,8 +19,22 @@ NOT_WHOLE = (1.5, "3", None, True, math.nan, [1], torch.tensor(1))
 NO_NUMBER = ("1", None, True, math.nan, math.inf, 1j, 10**400, [1.0], torch.tensor(1.0))
 NO_TENSOR = ([[1.0]], "three", None, np.ones((1, 1)), torch.tensor(1.0))
 
+
+class Kinds(dict):
+    """Names of kinds and what they refuse; tables add theirs with ``KINDS |= {...}``, each name once."""
+
+    def __ior__(self, more):
+        twice = sorted(self.keys() & more.keys())
+        if twice:
+            raise ValueError(f"kinds must have names of their own, got {', '.join(twice)} a second time")
+        self.update(more)
+        return self
+
+
+KINDS = Kinds()
+
 # What each kind of argument refuses. Where a kind has a sign, the negative values stand there, too.
-KINDS = {
+KINDS |= {
     "reals": (*NO_NUMBERS, *NOT_FINITE),
     "positive": (*NO_NUMBERS, *NOT_FINITE, -1.0, 0.0, [1.0, -1.0]),
     "vector": (*NO_NUMBERS, *NOT_FINITE, [], 1.0, np.ones((2, 7))),

@@ -61,9 +61,6 @@ KINDS |= {
     "resume": (3, "", {}, {"steps": 3}, os.path.join(FOLDER.name, "missing"), CHECKPOINT),
     "checkpoint of a run": (None, 3, [], {}, {"steps": 3}),
     "nested values": (None, 3, [], "run"),
-    "rank": (*NOT_WHOLE, -1, 1),
-    "address": (None, 3, "", "localhost", "http://127.0.0.1:1"),
-    "backend": (None, 3, "", "mpi", ["gloo"]),
 }
 
 PAIR = {"rewards": ("rewards of a rollout", [1.0, 2.0]), "values": ("rewards of a rollout", [0.5, 0.5])}

@@ -222,7 +222,6 @@ def test_when_the_compiled_step_is_taken(monkeypatch):
     state = torch.zeros(2, 4)
     assert taken(CartPole(2))
     assert taken(CartPole(2), action.bool())
-    assert not taken(CartPole(2), action.float())
     assert not taken(CartPole(2, dtype=torch.float64))
     assert not taken(Heavier(2)) and not taken(Blind(2)) and not taken(Plain(2))
     assert not taken(CartPole(2), state=state.clone().requires_grad_())

@@ -185,6 +185,27 @@ def test_several_choices_there_and_back():
     assert moved.observation.tolist() == [[1.0], [0.0], [0.25]]
 
 
+class Counting(gymnasium.Env):
+    """Choices that are counted from other numbers than 0, there and back."""
+
+    observation_space = gymnasium.spaces.MultiDiscrete([3, 2], start=[5, 1])
+    action_space = gymnasium.spaces.MultiDiscrete([3, 2], start=[5, 1])
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.start, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return action, 0.0, False, False, {}
+
+
+def test_choices_of_gymnasium_are_counted_from_0():
+    env = GymnasiumEnv(Counting, 2, max_steps=9)
+    assert env.reset().tolist() == [[0, 0], [0, 0]]
+    assert env.step(torch.tensor([[0, 0], [2, 1]])).observation.tolist() == [[0, 0], [2, 1]]
+
+
 def test_cart_poles_of_gymnasium_are_ours():
     """The same states under the same actions: observations, rewards, flags, and what was seen last."""
     env = GymnasiumEnv("CartPole-v1", 6, seed=4, dtype=torch.float64)

@@ -41,7 +41,25 @@ def test_boxes_are_gymnasiums(values):
 def test_a_box_of_one_number_contains_its_bounds():
     box = Box(-2.0, 2.0, shape=())
     assert box.contains(torch.tensor([-2.1, -2.0, 0.0, 2.0, math.nan])).tolist() == [False, True, True, True, False]
+    assert box.contains(torch.tensor(0.0)).shape == ()
     assert box.size == 1
+
+
+def test_a_box_may_be_a_single_point_somewhere():
+    box = Box((0.0, -1.0), (0.0, 1.0), shape=(2,))
+    assert box.contains(torch.tensor([[0.0, 0.5], [0.1, 0.5]])).tolist() == [True, False]
+
+
+def test_choices_are_whole_numbers():
+    assert Discrete(3).contains(torch.tensor([0.0, 0.5, 2.0, math.nan])).tolist() == [True, False, True, False]
+    assert MultiDiscrete((2, 4)).contains(torch.tensor([[1.0, 3.0], [0.5, 3.0]])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("space", [Box(-1.0, 1.0, shape=(2,)), MultiDiscrete((2, 2))])
+@pytest.mark.parametrize("value", [torch.zeros(3, 1), torch.tensor(0.0), [0.0, 0.0]], ids=["one entry", "none", "list"])
+def test_values_of_another_shape_are_refused(space, value):
+    with pytest.raises(ValueError, match=r"value must be a tensor of shape \(..., 2\), got"):
+        space.contains(value)
 
 
 def test_bounds_are_compared_in_the_type_of_the_value():
@@ -57,8 +75,9 @@ def test_bounds_are_compared_in_the_type_of_the_value():
     [
         ((0.0, 1.0, [2]), "shape must be a tuple of integers, got"),
         ((0.0, 1.0, (0,)), "shape must be an integer of at least 1, got 0"),
-        ((1.0, 1.0, (2,)), "low must be below high, got 1.0 and 1.0"),
-        (((0.0, 2.0), 1.0, (2,)), "low must be below high"),
+        (((0.0, 2.0), 1.0, (2,)), "low must be at most high, got"),
+        ((math.inf, math.inf, (2,)), "low must be at most high, got inf and inf"),
+        ((-math.inf, -math.inf, (2,)), "low must be at most high, got -inf and -inf"),
         (((0.0,), 1.0, (2,)), "low must be a number or 2 numbers, got"),
         ((0.0, (1.0, math.nan), (2,)), "high must be a number or 2 numbers, got"),
         ((0.0, "1", (2,)), "high must be a number or 2 numbers, got '1'"),

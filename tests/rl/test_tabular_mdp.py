@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.rl import tabular
+from lib.rl import _tables, tabular
 
 
 def generator(seed=0):
@@ -128,3 +128,37 @@ def test_pairs_that_were_never_tried():
     assert tabular.empirical_model(counts, "uniform")[1].tolist() == [[0.5, 0.5], [0.5, 0.5]]
     table = [[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [0.5, 0.5]]]
     assert tabular.empirical_model(counts, table).tolist() == [[[0, 1], [0.25, 0.75]], [[1, 0], [0.5, 0.5]]]
+
+
+def test_a_ladder_draws_by_inversion_and_never_the_impossible():
+    """A level of almost 1 rounds up to the next row when the number of the row is added, and is not to land there."""
+    rows = torch.tensor([[0.0, 0.25, 0.75, 0.0], [1.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]], dtype=torch.float64)
+    chances = rows.repeat(1000, 1)
+    steps = _tables.ladder(chances)
+    for level in (0.0, 0.05, 0.2, 0.35, 0.5999, 0.9999, 1 - 2.0**-24, 1 - 2.0**-53):
+        row = torch.arange(len(chances))
+        drawn = _tables.drawn(steps, row, torch.full((len(chances),), level, dtype=torch.float64)) - 4 * row
+        assert bool((chances[row, drawn] > 0).all())
+        assert torch.equal(drawn, (_tables.cumulative(chances) <= level).sum(-1))
+    assert _tables.drawn(steps, torch.tensor([3]), torch.tensor([0.25], dtype=torch.float64)).item() == 4 * 3 + 2
+
+
+def test_episodes_of_problems_side_by_side_follow_their_own_tables():
+    """Circles in which an action goes on by a stride, two problems and three policies, and chances that differ."""
+    states = torch.arange(5)
+    strides = torch.tensor([[1, 2], [3, 4]])
+    reached = (states[:, None] + strides[:, None, None, :]) % 5
+    P = torch.nn.functional.one_hot(reached, 5).double()  # (2, 1, S, A, S)
+    policy = torch.tensor([[0] * 5, [1] * 5, [0, 1, 0, 1, 0]])
+    start = torch.eye(5, dtype=torch.float64)[torch.tensor([4, 2])][:, None]
+    R = torch.zeros(5, 2, dtype=torch.float64)
+    for played in (policy, torch.nn.functional.one_hot(policy, 2).double()):
+        path = tabular.sample_episodes(P, R, played, 6, 3, generator(), start=start).states
+        assert path.shape == (2, 3, 3, 7)
+        for problem in range(2):
+            for which in range(3):
+                expected = [(4, 2)[problem]]
+                for _ in range(6):
+                    here = expected[-1]
+                    expected.append((here + int(strides[problem, policy[which, here]])) % 5)
+                assert path[problem, which].tolist() == [expected] * 3

@@ -21,6 +21,7 @@ from lib.rl.envs import (
     MountainCarContinuous,
     NoisyGrid,
     Pendulum,
+    PendulumParams,
     RiverSwim,
     VecEnv,
     columns,
@@ -195,6 +196,29 @@ def test_a_checkpoint_of_another_batch_is_refused(elsewhere):
     assert env.state.shape == (3, 2)
 
 
+@pytest.mark.parametrize("elsewhere", [Pendulum(3), CartPole(3, dtype=torch.float64), FrozenLake(3)])
+def test_a_checkpoint_of_another_kind_or_type_is_refused(elsewhere):
+    elsewhere.reset()
+    env = CartPole(3)
+    with pytest.raises(ValueError, match=r"saved must hold states of torch.float32 and shape \(3, 4\), got"):
+        env.load_state_dict(elsewhere.state_dict())
+    assert env.state is None
+
+
+@pytest.mark.parametrize("seed", [1, (1, 2)])
+def test_a_checkpoint_shares_no_memory(seed):
+    """States may be changed by hand, and the checkpoint still leads back."""
+    env = Pendulum(3, seed=seed, params=PendulumParams(mass=torch.tensor([1.0, 2.0, 3.0])))
+    env.reset()
+    saved = env.state_dict()
+    kept = copy.deepcopy(saved)
+    for _ in range(2):
+        env.state.zero_()
+        env.elapsed.fill_(7)
+        env.load_state_dict(saved)
+        assert torch.equal(env.state, kept["state"]) and torch.equal(env.elapsed, kept["elapsed"])
+
+
 @pytest.mark.parametrize("saved", [None, 3, {}, {"state": None, "elapsed": None}])
 def test_what_is_no_checkpoint_is_refused(saved):
     with pytest.raises(ValueError, match="saved must be what state_dict returned, got"):
@@ -297,6 +321,28 @@ def test_reseeding_starts_the_streams_anew():
     assert torch.equal(env.reset(), first)
 
 
+@pytest.mark.parametrize(("seed", "other"), [(1, (1,)), ((1, 2), 1), ((1, 2), (1, 2, 3))])
+def test_reseeding_keeps_the_members(seed, other):
+    env = CartPole(3, seed=seed)
+    first = env.reset()
+    with pytest.raises(ValueError, match=r"seed must be .*, as before, got"):
+        env.reseed(other)
+    env.reseed(seed)
+    assert torch.equal(env.reset(), first)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *COUNTED], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_default_type_of_torch_does_not_matter(kind, dtype):
+    actions = actions_of(kind(3), 4)
+    expected = run(kind(3, seed=2, dtype=dtype), actions)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert equal(run(kind(3, seed=2, dtype=dtype), actions), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_what_policies_ask_an_environment():
     assert (CartPole(1).obs_dim, CartPole(1).n_actions) == (4, 2)
     assert (Pendulum(1).obs_dim, Pendulum(1).act_dim) == (3, 1)
@@ -326,6 +372,10 @@ def test_steps_that_cannot_be_taken():
     for action in ([0, 1], torch.tensor([0]), torch.tensor([[0], [1]]), None):
         with pytest.raises(ValueError, match=r"action must be a tensor of shape \(2,\), got"):
             env.step(action)
+    for env, shape in ((CartPole(2), (2,)), (FrozenLake(2), (2,)), (LotSizing(2), (2, 2))):
+        env.reset()
+        with pytest.raises(ValueError, match=r"action must be integers, got a torch.float32 tensor"):
+            env.step(torch.zeros(shape))
 
 
 def test_a_bare_environment_says_what_it_lacks():

@@ -165,7 +165,7 @@ class CartPole(VecEnv):
         state, p = self.state, self.params
         own = type(self).dynamics is CartPole.dynamics and type(self).observe is VecEnv.observe
         fits = state.dtype == torch.float32 and state.device.type == "cpu" == action.device.type
-        if not own or not fits or tracing.active() or action.is_floating_point() or action.is_complex():
+        if not own or not fits or tracing.active():
             return None
         if (torch.is_grad_enabled() and state.requires_grad) or forward_ad.unpack_dual(state).tangent is not None:
             return None
@@ -181,8 +181,9 @@ class CartPole(VecEnv):
         """What :meth:`VecEnv._advance` returns, or None if an angle is too far for the compiled sine."""
         count = self.elapsed.numel()
         before = _rows(self.state.detach())
-        arrived, state = torch.empty(4, *self.batch), torch.empty(4, *self.batch)
-        reward, elapsed = torch.empty(self.batch), torch.empty(self.batch, dtype=torch.int32)
+        arrived, state = (torch.empty((4, *self.batch), dtype=torch.float32) for _ in range(2))
+        reward = torch.empty(self.batch, dtype=torch.float32)
+        elapsed = torch.empty(self.batch, dtype=torch.int32)
         terminated, truncated = (torch.empty(self.batch, dtype=torch.bool) for _ in range(2))
         if self._ended.size != count:
             self._ended = np.empty(count, dtype=np.int64)

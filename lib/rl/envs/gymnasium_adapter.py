@@ -14,7 +14,7 @@ import torch
 from lib import checks
 from lib.rl.envs._restart import EnvState, Transition
 from lib.rl.envs.vec_env import VecEnv
-from lib.rl.spaces import Discrete
+from lib.rl.spaces import Box
 from lib.rl.streams import derived_seed
 
 if TYPE_CHECKING:
@@ -192,10 +192,10 @@ class GymnasiumEnv(VecEnv):
     def _advance(self, action: torch.Tensor) -> tuple[EnvState, Transition]:
         space = self.source.single_action_space
         chosen = action.detach().cpu().numpy()
-        if isinstance(self.action_space, Discrete):
-            chosen = chosen + space.start
-        elif not hasattr(space, "nvec"):
+        if isinstance(self.action_space, Box):
             chosen = np.clip(chosen, space.low, space.high)
+        else:
+            chosen = chosen + _first(space)
         observed, reward, terminated, truncated, infos = self.source.step(chosen.astype(space.dtype))
         final = observed
         ended = terminated | truncated
@@ -228,8 +228,8 @@ class GymnasiumEnv(VecEnv):
 
     def _tensor(self, observed: np.ndarray) -> torch.Tensor:
         space = self.source.single_observation_space
-        if isinstance(self.observation_space, Discrete):
-            return torch.tensor(np.asarray(observed) - space.start, dtype=torch.int64, device=self.device)
+        if not isinstance(self.observation_space, Box):
+            return torch.tensor(np.asarray(observed) - _first(space), dtype=torch.int64, device=self.device)
         tensor = torch.tensor(np.asarray(observed), device=self.device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
@@ -254,6 +254,11 @@ class GymnasiumEnv(VecEnv):
     def close(self) -> None:
         """Close the environments."""
         self.source.close()
+
+
+def _first(space: gymnasium.Space) -> int | np.ndarray:
+    """What a space of choices counts from; here they are counted from 0."""
+    return getattr(space, "start", 0)
 
 
 def _vector(source, n: int | None) -> gymnasium.vector.VectorEnv:

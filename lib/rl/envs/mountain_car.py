@@ -157,4 +157,4 @@ class MountainCarContinuous(_Valley):
         throttle = action[..., 0].to(state.dtype)
         push = throttle.clamp(-1, 1) * p.force - p.gravity * torch.cos(3 * position)
         next_state, terminated = self._roll(position, velocity + push, p)
-        return next_state, terminated * 100.0 - throttle.square() * 0.1, terminated
+        return next_state, 100 * terminated.to(throttle.dtype) - throttle.square() * 0.1, terminated

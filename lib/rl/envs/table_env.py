@@ -190,7 +190,7 @@ class _Sampler(NamedTuple):
     """Outcomes laid out for drawing, on one device."""
 
     steps: torch.Tensor
-    """Row number plus cumulated probability of every outcome, ascending over all rows: float64."""
+    """Cumulated probabilities of the outcomes of all rows, as a ladder."""
     next_state: torch.Tensor
     reward: torch.Tensor
     start: torch.Tensor
@@ -204,11 +204,9 @@ class _Sampler(NamedTuple):
 def _sampler(params: Any, device: torch.device, dtype: torch.dtype) -> _Sampler:
     """Lay outcomes out for drawing, once for each set of parameters and device."""
     tables = params.outcomes()
-    states, actions, outcomes = tables.chance.shape
-    rows = torch.arange(states * actions, dtype=torch.float64)[:, None]
-    steps = rows + _tables.cumulative(tables.chance).view(states * actions, outcomes)
-    start = _tables.cumulative(tables.start)
-    parts = (steps.flatten(), tables.next_state.flatten(), tables.reward.flatten().to(dtype), start, tables.terminal)
+    _, actions, outcomes = tables.chance.shape
+    steps, start = _tables.ladder(tables.chance), _tables.cumulative(tables.start)
+    parts = (steps, tables.next_state.flatten(), tables.reward.flatten().to(dtype), start, tables.terminal)
     return _Sampler(*(part.to(device) for part in parts), actions, outcomes)
 
 
@@ -222,7 +220,7 @@ class TableEnv(VecEnv):
     """A decision process with finitely many states and actions, given by its tables.
 
     State and observation: the number of the state, (n,) int64. Chances are resolved to 2**-24 with ``dtype`` float32
-    and 2**-53 with float64.
+    and to 2**-53 times the number of states and actions with float64.
 
     Parameters
     ----------
@@ -282,8 +280,6 @@ class TableEnv(VecEnv):
         sampler = _sampler(self.params if params is None else params, self.device, self.dtype)
         pick = state * sampler.actions + action
         if sampler.outcomes > 1:
-            drawn = torch.searchsorted(sampler.steps, _uniform(state, self.dtype, generator).add_(pick), right=True)
-            # The sum of a row number and a float64 just below 1 may round up to the next row.
-            pick = drawn.minimum(pick * sampler.outcomes + (sampler.outcomes - 1))
+            pick = _tables.drawn(sampler.steps, pick, _uniform(state, self.dtype, generator))
         next_state = sampler.next_state[pick]
         return next_state, sampler.reward[pick], sampler.terminal[next_state]

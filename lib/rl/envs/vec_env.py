@@ -14,7 +14,8 @@ import torch
 
 from lib import checks
 from lib.rl.envs._restart import EnvState, Transition, blocks, chosen, replaced, restart
-from lib.rl.spaces import Discrete, Space
+from lib.rl.envs._returned import first_states, outcome
+from lib.rl.spaces import Box, Discrete, Space
 from lib.rl.streams import Streams
 
 __all__ = ["EnvState", "Transition", "VecEnv", "columns", "reset", "step"]
@@ -63,8 +64,8 @@ def reset(env: VecEnv, n: int, generator: torch.Generator, params: Any = None) -
     tensor([0, 0, 0], dtype=torch.int32)
     """
     checks.integer("n", n, lowest=1)
-    params = _read(env, generator, params)
-    state = env.initial(n, generator, params)
+    params = _read(env, generator, params, (n,))
+    state = first_states(env, n, generator, params)
     elapsed = torch.zeros(n, dtype=torch.int32, device=state.device)
     return EnvState(state, elapsed), env.observe(state, params)
 
@@ -107,21 +108,21 @@ def step(
     >>> env_state.elapsed
     tensor([1, 1, 1], dtype=torch.int32)
     """
-    params = _read(env, generator, params)
     if not isinstance(env_state, EnvState):
         raise ValueError(f"env_state must be an EnvState, as reset returns it, got {checks.describe(env_state)}")
     state, elapsed = env_state
-    _fitting(action, (*elapsed.shape, *env.action_space.shape))
-    arrived, reward, terminated = env.dynamics(state, action, params, generator)
+    params = _read(env, generator, params, tuple(elapsed.shape))
+    _fitting(action, env.action_space, tuple(elapsed.shape))
+    arrived, reward, terminated = outcome(env, state, action, params, generator)
     return restart(env, arrived, reward, terminated, elapsed + 1, [generator], params)
 
 
-def _read(env: VecEnv, generator: torch.Generator, params: Any) -> Any:
-    """Check what both pure functions take, and return the parameters."""
+def _read(env: VecEnv, generator: torch.Generator, params: Any, batch: tuple[int, ...]) -> Any:
+    """Check what both pure functions take, and return the parameters of a batch."""
     if not isinstance(env, VecEnv):
         raise ValueError(f"env must be a VecEnv, got {checks.describe(env)}")
     checks.generator("generator", generator)
-    return env.params if params is None else _of_kind(env, params)
+    return _placed(env, env.params if params is None else _of_kind(env, params), batch)
 
 
 def _of_kind(env: VecEnv, params: Any) -> Any:
@@ -132,9 +133,26 @@ def _of_kind(env: VecEnv, params: Any) -> Any:
     return params
 
 
-def _fitting(action: torch.Tensor, wanted: tuple[int, ...]) -> None:
+def _placed(env: VecEnv, params: Any, batch: tuple[int, ...]) -> Any:
+    """Put parameters that differ from environment to environment beside the states of a batch."""
+    differing = {}
+    for name in env.varying:
+        value = getattr(params, name)
+        if not isinstance(value, torch.Tensor):
+            continue
+        if tuple(value.shape) not in {(), batch[-1:], batch}:
+            shapes = " or ".join(str(shape) for shape in dict.fromkeys([batch[-1:], batch]))
+            raise ValueError(f"params.{name} must be a number or of shape {shapes}, got {checks.describe(value)}")
+        differing[name] = value.to(env.device, env.dtype)
+    return replaced(params, differing)
+
+
+def _fitting(action: torch.Tensor, space: Space, batch: tuple[int, ...]) -> None:
+    wanted = (*batch, *space.shape)
     if not isinstance(action, torch.Tensor) or tuple(action.shape) != wanted:
         raise ValueError(f"action must be a tensor of shape {wanted}, got {checks.describe(action)}")
+    if not isinstance(space, Box) and (action.is_floating_point() or action.is_complex()):
+        raise ValueError(f"action must be integers, got {checks.describe(action)}")
 
 
 class VecEnv:
@@ -207,11 +225,13 @@ class VecEnv:
             self.max_steps = checks.integer("max_steps", max_steps, lowest=1)
         self.check_actions = checks.flag("check_actions", check_actions)
         self.shards, self.shard = shards, shard
+        self.streams: Streams | None = None
         self.reseed(seed)
         self.streams.share(self.n)
-        self.params = self._placed(self.params)
+        self.params = _placed(self, self.params, self.batch)
         self.state: torch.Tensor | None = None
         self.elapsed: torch.Tensor | None = None
+        self._proven = False  # whether a step has shown that an environment that is not stochastic draws nothing
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -238,19 +258,6 @@ class VecEnv:
             raise AttributeError(f"{type(self).__name__} takes one of {self.action_space.n} actions")
         return self.action_space.shape[-1]
 
-    def _placed(self, params: Any) -> Any:
-        """Put parameters that differ from environment to environment beside the states."""
-        differing = {}
-        for name in self.varying:
-            value = getattr(params, name)
-            if not isinstance(value, torch.Tensor):
-                continue
-            if tuple(value.shape) not in {(), (self.n,), self.batch}:
-                shapes = " or ".join(str(shape) for shape in dict.fromkeys([(self.n,), self.batch]))
-                raise ValueError(f"params.{name} must be a number or of shape {shapes}, got {checks.describe(value)}")
-            differing[name] = value.to(self.device, self.dtype)
-        return replaced(params, differing)
-
     # What an environment says of itself.
 
     def initial(self, n: int, generator: torch.Generator, params: Any = None) -> torch.Tensor:
@@ -270,16 +277,25 @@ class VecEnv:
     # What keeps states and streams.
 
     def reseed(self, seed: int | Sequence[int]) -> None:
-        """Start the random streams anew from a seed, or from one for each member."""
-        self.streams = Streams(seed, "environment", self.device, shards=self.shards, shard=self.shard)
-        self.members = self.streams.members
+        """Start the random streams anew from a seed, or from one for each member.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many members as before, or an argument is of the wrong kind.
+        """
+        streams = Streams(seed, "environment", self.device, shards=self.shards, shard=self.shard)
+        if self.streams is not None and streams.members != self.members:
+            allowed = "one integer" if self.members is None else f"a sequence of {self.members} integers"
+            raise ValueError(f"seed must be {allowed}, as before, got {checks.describe(seed)}")
+        self.streams, self.members = streams, streams.members
 
     def reset(self) -> torch.Tensor:
         """Start all episodes anew and return their first observations."""
         generators = self._generators()
         share = self.streams.share(self.n)
         parts = iter([chosen(self, self.params, self.batch, block) for block in blocks(self.batch, len(generators))])
-        self.state = self.streams.each(lambda source: self.initial(share, source, next(parts)))
+        self.state = self.streams.each(lambda source: first_states(self, share, source, next(parts)))
         self.elapsed = torch.zeros(self.batch, dtype=torch.int32, device=self.device)
         return self.observe(self.state, self.params)
 
@@ -289,7 +305,8 @@ class VecEnv:
         Parameters
         ----------
         action : Tensor
-            (n,) integers for a Discrete action space, (n, d) otherwise; (members, n, ...) with members.
+            (n,) integers for a Discrete action space, (n, d) integers for a MultiDiscrete one, (n, ...) numbers for a
+            Box; with a dimension for the members before n where there are any.
 
         Returns
         -------
@@ -299,11 +316,12 @@ class VecEnv:
         Raises
         ------
         ValueError
-            If the shape of the actions does not fit or, with ``check_actions``, if one lies outside the action space.
+            If the shape or the type of the actions does not fit, if one lies outside the action space and
+            ``check_actions`` is set, or if an environment of one's own does not keep what it promises.
         """
         if self.state is None:
             raise ValueError("reset the environment before the first step")
-        _fitting(action, (*self.batch, *self.action_space.shape))
+        _fitting(action, self.action_space, self.batch)
         if self.check_actions and not bool(self.action_space.contains(action).all()):
             outside = action[~self.action_space.contains(action)][0].tolist()
             raise ValueError(f"action must lie in {self.action_space}, got {outside}")
@@ -321,16 +339,25 @@ class VecEnv:
             moved = []
             for block, source in zip(blocks(self.batch, len(generators)), generators):
                 params = chosen(self, self.params, self.batch, block)
-                moved.append(self.dynamics(self.state[block], action[block], params, source))
+                moved.append(outcome(self, self.state[block], action[block], params, source))
             joined = [torch.cat(parts) for parts in zip(*moved)]
             arrived, reward, terminated = (part.view(*self.batch, *part.shape[1:]) for part in joined)
         else:
-            arrived, reward, terminated = self.dynamics(self.state, action, self.params, generators[0])
+            source = generators[0]
+            before = None if self.stochastic or self._proven or self.device.type != "cpu" else source.get_state()
+            arrived, reward, terminated = outcome(self, self.state, action, self.params, source)
+            if before is not None and not torch.equal(before, source.get_state()):
+                # With members or shards one generator would serve all of them.
+                kind = type(self).__name__
+                raise ValueError(f"{kind}.stochastic must be True where dynamics draws random numbers, got False")
+            self._proven = True
         return restart(self, arrived, reward, terminated, self.elapsed + 1, generators, self.params)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides what comes next: states, elapsed steps and the positions of the streams."""
-        return {"state": self.state, "elapsed": self.elapsed, "streams": self.streams.state_dict()}
+        """Copies of all that decides what comes next: states, elapsed steps and the positions of the streams."""
+        parts = {"state": self.state, "elapsed": self.elapsed}
+        copies = {name: None if part is None else part.clone() for name, part in parts.items()}
+        return {**copies, "streams": self.streams.state_dict()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood.
@@ -338,7 +365,7 @@ class VecEnv:
         Raises
         ------
         ValueError
-            If it was saved by an environment with another number of environments, members or shards.
+            If it was saved by an environment of another kind, type or number of environments, members or shards.
         """
         if not isinstance(saved, dict) or not {"state", "elapsed", "streams"} <= saved.keys():
             raise ValueError(f"saved must be what state_dict returned, got {checks.describe(saved)}")
@@ -347,6 +374,13 @@ class VecEnv:
             raise ValueError("saved must hold both state and elapsed, or neither, got one of them")
         if elapsed is not None and not self.batch == tuple(elapsed.shape) == tuple(state.shape[: elapsed.dim()]):
             raise ValueError(f"saved must hold a batch of shape {self.batch}, got {tuple(elapsed.shape)}")
+        if state is not None:
+            first = (0, slice(1))[-len(self.batch) :]
+            like = self.initial(1, torch.Generator(self.device), chosen(self, self.params, self.batch, first))
+            shape = (*self.batch, *like.shape[1:])
+            if state.dtype != like.dtype or tuple(state.shape) != shape:
+                wanted = f"states of {like.dtype} and shape {shape}"
+                raise ValueError(f"saved must hold {wanted}, got {checks.describe(state)}")
         self.streams.load_state_dict(saved["streams"])
-        self.state = None if state is None else state.to(self.device)
-        self.elapsed = None if elapsed is None else elapsed.to(self.device)
+        self.state = None if state is None else state.to(self.device, copy=True)
+        self.elapsed = None if elapsed is None else elapsed.to(self.device, copy=True)

@@ -129,7 +129,7 @@ def updates(sizes: tuple[int, ...], rounds: int, values: dict) -> dict[int, dict
                 calls["sb3"] = cases.sb3_update(count, settings)
             if peers.INSTALLED["gymnasium"]:
                 calls["clean_loop"] = peers.CleanLoop(count, settings).update
-        here = rounds if count < LARGE else min(rounds, 3)
+        here = rounds if count < LARGE else min(rounds, 2)
         found[count] = rates(f"update_{count}", calls, settings.steps * count, here, values)
     return found
 
@@ -157,7 +157,7 @@ def measure(options: argparse.Namespace) -> dict:
     learned = updates((16, 64) if quick else (*UPDATES, LARGE), rounds, values)
     print("peak memory of an update")
     memory = {}
-    for count in (256,) if quick else (1024, 4096):
+    for count in (256,) if quick else (1024, 4096, LARGE):
         command = [sys.executable, "-m", "benchmarks.rl", "--peak", str(count)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])

@@ -264,7 +264,17 @@ def soften(Q: Tensor, temperature: Tensor, reference: Tensor) -> tuple[Tensor, T
     scaled = below / torch.where(cold, torch.ones_like(temperature[..., None]), temperature[..., None])
     chosen = torch.where(cold, (below >= 0).to(Q.dtype), scaled.exp())
     weights = reference * chosen
-    return best[..., 0] + temperature * weights.sum(dim=-1).log(), weights
+    # Of actions that hardly differ at the temperature, exp(Q) rounds to 1: their average is what it lacks to 1.
+    total = reference.expand(weights.shape).sum(dim=-1)
+    lacking = (reference * torch.where(cold, chosen - 1, scaled.expm1())).sum(dim=-1) / total
+    alike = lacking > -0.5
+    logarithm = torch.where(
+        alike,
+        torch.where(alike, lacking, torch.zeros_like(lacking)).log1p(),
+        (weights.sum(dim=-1) / total).log(),
+    )
+    # Chances sum to 1, and the actions without a reference to their number: what is off is rounding.
+    return best[..., 0] + temperature * (logarithm + total.round().log()), weights
 
 
 def soft_bellman_operator(P, R, gamma, V, temperature, reference=None) -> Tensor:

@@ -77,8 +77,10 @@ def linear_program(P, R, gamma, start=None) -> LinearProgram:
     tables = (P, R, gamma, law)
     spread = [table.expand((*batch, *table.shape[len(leading[name]) :])) for table, name in zip(tables, leading)]
     flat = [table.reshape(-1, *table.shape[len(batch) :]).detach().cpu().double().numpy() for table in spread]
-    found = [_solved(*problem) for problem in zip(*flat, strict=True)]
-    V, occupancy = (torch.from_numpy(np.array(part)) for part in zip(*found, strict=True))
+    V, occupancy = np.empty(flat[3].shape), np.empty(flat[1].shape)
+    for problem, tables in enumerate(zip(*flat, strict=True)):
+        V[problem], occupancy[problem] = _solved(*tables)
+    V, occupancy = torch.from_numpy(V), torch.from_numpy(occupancy)
     return LinearProgram(V.reshape(*batch, *V.shape[1:]), occupancy.reshape(*batch, *occupancy.shape[1:]))
 
 

@@ -333,11 +333,14 @@ def sweeps_needed(change: Tensor, gamma: Tensor, tol: float) -> int:
 
     The values are within spread / (1 - gamma) of the optimum, up to a constant; a sweep multiplies that by gamma.
     """
+    if not change.numel():
+        return 1
     farthest, slowest = float(spread(change).amax()), float(gamma.amax())
     if slowest == 0 or farthest == 0:
         return 1
-    wanted = tol * (1 - slowest) ** 2 / (slowest * farthest)
-    return max(1, math.ceil(math.log(wanted) / math.log(slowest)) + 1)
+    # Logarithms one by one: the quotient may be too small or too large for a float.
+    wanted = math.log(tol) + 2 * math.log1p(-slowest) - math.log(slowest) - math.log(farthest)
+    return max(1, math.ceil(wanted / math.log(slowest)) + 1)
 
 
 def read(P, R, gamma, tol, V0, validate) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:

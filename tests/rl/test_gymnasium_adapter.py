@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import ClipReward
 
@@ -233,6 +233,19 @@ def test_cart_poles_of_gymnasium_are_ours():
         ends += int(ended.sum())
     assert ends > 10
     env.close()
+
+
+def test_processes_of_gymnasium_say_their_time_limit():
+    makers = [lambda: gymnasium.make("Pendulum-v1", max_episode_steps=4)] * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a process that is forked while threads run
+        env = GymnasiumEnv(AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP), seed=2)
+        assert (env.n, env.max_steps) == (2, 4)
+        one = GymnasiumEnv("Pendulum-v1", 2, seed=2, max_steps=200)
+        assert torch.equal(env.reset(), one.reset())
+        flags = [bool(env.step(torch.zeros(2, 1)).truncated.all()) for _ in range(8)]
+        env.close()
+    assert flags == [False, False, False, True] * 2
 
 
 def test_the_time_limit_of_gymnasium_is_a_truncation():

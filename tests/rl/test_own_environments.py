@@ -115,6 +115,14 @@ def test_dynamics_that_return_something_else(dynamics, message):
         step(env, env_state, torch.zeros(3, 2), generator)
 
 
+def test_steps_without_records_for_gradients():
+    env = Navigation(3, seed=1)
+    expected = walk(Navigation(3, seed=1), 8)
+    with torch.inference_mode():
+        for ours, theirs in zip(walk(env, 8), expected):
+            assert all(torch.equal(mine, its) for mine, its in zip(ours, theirs))
+
+
 @pytest.mark.parametrize("name", ["state", "action"])
 def test_dynamics_that_change_their_arguments(name):
     def dynamics(self, state, action, params=None, generator=None):

@@ -228,3 +228,13 @@ def test_an_environment_needs_its_tables():
 def test_a_missing_generator_is_refused():
     with pytest.raises(ValueError, match="generator must be a torch"):
         RiverSwim(1).dynamics(torch.tensor([0]), torch.tensor([1]))
+
+
+def test_outcomes_share_no_memory_with_what_they_were_made_from():
+    P, R = torch.eye(3, dtype=torch.float64)[:, None], torch.ones(3, 1, dtype=torch.float64)
+    start, terminal = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), torch.tensor([False, False, True])
+    made = Outcomes.from_tables(P, R, start, terminal)
+    before = [field.clone() for field in vars(made).values()]
+    for argument in (P, R, start, terminal):
+        argument.fill_(1)
+    assert all(torch.equal(field, kept) for field, kept in zip(vars(made).values(), before))

@@ -398,3 +398,46 @@ def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
     finally:
         _many_problems._kernels.cache_clear()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1e4, 1e8, 1e12, 1e300])
+def test_soft_values_of_high_temperatures_are_averages(temperature):
+    """Average, half the variance over the temperature, and so on; without a reference the entropy besides."""
+    Q = torch.tensor([[0.0, 1.0, 5.0], [-3.0, 2.0, 2.0]], dtype=torch.float64)
+    reference = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    mean = Q @ reference
+    variance = Q**2 @ reference - mean**2
+    expected = mean + variance / (2 * temperature)
+    found = tabular.soft_value(Q, temperature, reference)
+    torch.testing.assert_close(found, expected, rtol=0, atol=10 / temperature / temperature + 1e-14)
+    uniform = tabular.soft_value(Q, temperature, torch.full((3,), 1 / 3, dtype=torch.float64))
+    free = tabular.soft_value(Q, temperature)
+    torch.testing.assert_close(free, uniform + temperature * math.log(3), rtol=1e-14, atol=0)
+
+
+def test_soft_values_have_gradients_at_every_temperature():
+    Q = torch.tensor([[0.0, 1.0, 5.0], [-3.0, 2.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    reference = torch.tensor([1e-12, 0.5, 0.5 - 1e-12], dtype=torch.float64)
+    for temperature in (0.05, 1.0, 30.0):
+        given = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda Q, t: tabular.soft_value(Q, t, reference), (Q, given))
+        assert torch.autograd.gradcheck(lambda Q, t: tabular.soft_value(Q, t), (Q, given))
+    (slope,) = torch.autograd.grad(tabular.soft_value(Q, 0.0).sum(), Q)
+    assert slope.tolist() == [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+def test_a_batch_of_no_problems():
+    P, R = tabular.garnet(3, 2, 2, torch.Generator().manual_seed(0), batch=(0, 4))
+    for planner in (tabular.value_iteration, tabular.policy_iteration, tabular.modified_policy_iteration):
+        found = planner(P, R, 0.9)
+        assert found.V.shape == (0, 4, 3) and found.Q.shape == (0, 4, 3, 2)
+    found = tabular.linear_program(P, R, 0.9)
+    assert found.V.shape == (0, 4, 3) and found.occupancy.shape == (0, 4, 3, 2)
+
+
+@pytest.mark.parametrize("tol", [5e-324, 1e-300])
+def test_a_tolerance_next_to_zero_ends_at_rounding(tol):
+    P, R = tabular.garnet(5, 2, 3, torch.Generator().manual_seed(0))
+    best = tabular.policy_iteration(P, R, 0.99).V
+    for planner in (tabular.value_iteration, tabular.modified_policy_iteration):
+        torch.testing.assert_close(planner(P, R * 1e10, 0.99, tol).V, best * 1e10, rtol=1e-12, atol=0)

@@ -299,6 +299,6 @@ def _vector(source, n: int | None) -> gymnasium.vector.VectorEnv:
 
 def _time_limit(vector: gymnasium.vector.VectorEnv) -> int | None:
     """What the registration of the environments says, if they are registered."""
-    single = getattr(vector, "envs", [None])[0]
-    spec = getattr(single, "spec", None) or vector.spec
+    specs = vector.get_attr("spec") if hasattr(vector, "get_attr") else (None,)
+    spec = specs[0] or vector.spec
     return None if spec is None else spec.max_episode_steps

@@ -92,7 +92,7 @@ class Outcomes:
             torch.where(ends, torch.arange(states)[:, None, None], next_state),
             reward.double().masked_fill(ends, 0.0),
         )
-        fields = (*parts, start.double(), terminal)
+        fields = (*parts, start.double().clone(), terminal.clone())
         for name, value in zip(("chance", "next_state", "reward", "start", "terminal"), fields):
             object.__setattr__(self, name, value)
 

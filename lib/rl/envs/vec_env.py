@@ -160,7 +160,11 @@ class VecEnv:
 
     A new environment sets ``observation_space``, ``action_space``, ``max_steps`` and, where it has parameters,
     ``default_params``, and writes :meth:`initial`, :meth:`dynamics` and, if a state does not show itself,
-    :meth:`observe`. These three read nothing but their arguments and the parameters.
+    :meth:`observe`. These three read nothing but their arguments and the parameters, and change none of them in place.
+
+    Parameters of the dynamics are an object of any class, with defaults in ``default_params``. The three methods get it
+    as ``params``; called by hand they may get None, which stands for ``self.params``. Where environments differ in some
+    of its attributes, ``varying`` names those: each method then gets the values of the environments it serves.
 
     Parameters
     ----------
@@ -291,7 +295,7 @@ class VecEnv:
         self.streams, self.members = streams, streams.members
 
     def reset(self) -> torch.Tensor:
-        """Start all episodes anew and return their first observations."""
+        """Start all episodes anew and return their first observations, which may share memory with the states."""
         generators = self._generators()
         share = self.streams.share(self.n)
         parts = iter([chosen(self, self.params, self.batch, block) for block in blocks(self.batch, len(generators))])
@@ -356,7 +360,7 @@ class VecEnv:
     def state_dict(self) -> dict[str, Any]:
         """Copies of all that decides what comes next: states, elapsed steps and the positions of the streams."""
         parts = {"state": self.state, "elapsed": self.elapsed}
-        copies = {name: None if part is None else part.clone() for name, part in parts.items()}
+        copies = {name: None if part is None else part.detach().clone() for name, part in parts.items()}
         return {**copies, "streams": self.streams.state_dict()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

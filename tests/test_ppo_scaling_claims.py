@@ -62,9 +62,9 @@ def test_levels_are_the_formulas():
     assert bandit == pytest.approx(CLAIMS["bandit-levels"].value, rel=5e-4)
 
 
-def test_a_smaller_step_frees_every_seed_and_more_environments_most():
+def test_a_smaller_step_or_more_environments_free_a_stuck_run():
     assert claims.agreement(CLAIMS["stuck-resumes"], better("after_smaller", "after_unchanged")) == 1
-    assert 0.5 < claims.agreement(CLAIMS["more-resumes"], better("after_more", "after_unchanged")) <= 1
+    assert claims.agreement(CLAIMS["more-resumes"], better("after_more", "after_unchanged")) == 1
 
 
 def test_many_environments_reach_what_few_do_not():
@@ -87,6 +87,13 @@ def test_other_rules_lose_most_with_the_linear_and_the_unchanged_rate():
 def test_data_grow_faster_than_the_policy_moves():
     assert claims.agreement(CLAIMS["data-to-divergence"], late("n1024", "ddr") >= 64 * late("n16", "ddr")) == 1
     assert late("n1024", "kl") < late("n16", "kl")
+
+
+def test_environments_in_step_see_one_part_of_the_episode():
+    for count in (128, 1024):
+        assert better(f"staggered_n{count}", f"n{count}") == [1.0] * len(SEEDS)
+        assert min(second_half(f"staggered_n{count}")) > -170
+    assert max(second_half("staggered_n16")) < min(second_half("staggered_n1024"))
 
 
 def test_the_noisy_grid_has_a_floor():

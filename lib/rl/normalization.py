@@ -27,7 +27,7 @@ class RunningStatistics:
     Attributes
     ----------
     count : int
-    mean, variance : Tensor, (1, *shape) or (members, 1, *shape)
+    mean, variance : Tensor, (1, shape) or (members, 1, shape)
 
     Examples
     --------
@@ -52,7 +52,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def update(self, seen: Tensor, processes: Processes | None = None) -> None:
-        """Take in a batch of shape (T, *batch, *shape), and that of every other process.
+        """Take in a batch of shape (T, batch, shape), and that of every other process.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class RunningStatistics:
         return largest.reshape(len(largest) if self.along else 1, -1).amax(1)
 
     def normalize(self, seen: Tensor, limit: float = 10.0) -> Tensor:
-        """Centre and scale observations of shape (*batch, *shape); nothing goes beyond ``limit`` deviations."""
+        """Centre and scale observations of shape (batch, shape); nothing goes beyond ``limit`` deviations."""
         return ((seen.to(self.mean.dtype) - self.mean) * (self.variance + 1e-8).rsqrt()).clamp_(-limit, limit)
 
     def scale(self, seen: Tensor, limit: float = 10.0) -> Tensor:

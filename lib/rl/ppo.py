@@ -117,7 +117,13 @@ def _gae_(adv, rewards, values, terminated, truncated, gamma, lam) -> None:
         adv[t].add_(adv[t + 1].masked_fill(ended, 0), alpha=gamma * lam)
 
 
-def policy_loss(logp: Tensor, logp_old: Tensor, adv: Tensor, clip: float, logp_anchor: Tensor | None = None) -> Tensor:
+def policy_loss(
+    logp: Tensor,
+    logp_old: Tensor,
+    adv: Tensor,
+    clip: float,
+    logp_anchor: Tensor | None = None,
+) -> Tensor:
     """The clipped objective with its sign turned, of each transition; see :func:`ppo_loss`."""
     ratio = torch.exp(logp - (logp_old if logp_anchor is None else logp_anchor))
     gain = torch.min(ratio * adv, ratio.clamp(1 - clip, 1 + clip) * adv)

@@ -2,7 +2,7 @@
 
 Three kinds of neighbourhood of a row p of P, each with a radius:
 
-- ``"l1"``: distributions q with sum |q - p| <= radius, from 0 to 2;
+- ``"l1"``: distributions q with sum abs(q - p) <= radius, from 0 to 2;
 - ``"tv"``: total variation, half of that sum, <= radius, from 0 to 1;
 - ``"contamination"``: mixtures (1 - radius) p + radius q with any distribution q, radius from 0 to 1.
 

@@ -25,17 +25,17 @@ class Rollout:
         Its batch is (n,) or (members, n).
     steps : int
         T.
-    observation : Tensor, (*batch, ...)
+    observation : Tensor, (batch, ...)
         One observation, for shape and type.
 
     Attributes
     ----------
-    observation : Tensor, (T, *batch, ...)
-    action : Tensor, (T, *batch, ...)
-    logp, reward, value : Tensor, (T, *batch)
+    observation : Tensor, (T, batch, ...)
+    action : Tensor, (T, batch, ...)
+    logp, reward, value : Tensor, (T, batch)
         Log-probabilities of the actions, rewards, values of the observations.
-    terminated, truncated : Tensor of bool, (T, *batch)
-    adv, returns : Tensor, (T, *batch)
+    terminated, truncated : Tensor of bool, (T, batch)
+    adv, returns : Tensor, (T, batch)
         Advantages, and targets of the value function.
     last_value : Tensor, batch
         Values of the observations after the last step.
@@ -79,7 +79,7 @@ class Rollout:
             torch.where(truncated, moved.final_observation, place, out=place)
 
     def next_values(self, value_of: Callable[[Tensor], Tensor], out: Tensor) -> Tensor:
-        """Values of what the steps led to, (T, *batch): before any reset, where an episode was truncated."""
+        """Values of what the steps led to, (T, batch): before any reset, where an episode was truncated."""
         values = out
         values[:-1] = self.value[1:]
         values[-1] = self.last_value

@@ -211,10 +211,11 @@ def simulate_bandit(
     logits = start.expand(*eta.shape[1:-1], repeats, r.shape[-1])
     path = [logits]
     for size, count in zip(eta[..., None, :].unbind(), N[..., None, :].unbind(), strict=True):
-        policy = torch.softmax(logits, dim=-1)
+        log_policy = torch.log_softmax(logits, dim=-1)
+        policy = log_policy.exp()
         drawn = _multinomial(count.expand(*logits.shape[:-1], 1)[..., 0], policy, generator)
         noise = torch.randn(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
-        rewarded = drawn * advantage(policy, logits, r, tau) + sigma * drawn.sqrt() * noise
+        rewarded = drawn * advantage(policy, log_policy, r, tau) + sigma * drawn.sqrt() * noise
         logits = logits + size * score(policy, rewarded / count)
         path.append(logits)
     return torch.stack(path, dim=-2)
@@ -259,22 +260,29 @@ def simulate_bandit_gaussian(r, tau, sigma, eta, N, noise, start=None) -> Tensor
     spread = N.rsqrt()[..., None, :]
     logits = start.expand(*eta.shape[1:-1], noise.shape[1], r.shape[-1])
     path = [logits]
-    for size, wide, (chance, reward) in zip(
-        eta[..., None, :].unbind(), spread.unbind(), (each.unbind(dim=1) for each in noise.to(r).unbind()), strict=True
-    ):
-        policy = torch.softmax(logits, dim=-1)
-        root = policy.sqrt()
-        # Shares of the actions drawn: their covariance is that of N multinomial draws.
-        drawn = policy + wide * root * (chance - root * (root * chance).sum(dim=-1, keepdim=True))
-        rewarded = drawn * advantage(policy, logits, r, tau) + sigma * wide * root * reward
-        logits = logits + size * score(policy, rewarded)
+    chance, reward = noise.to(r).unbind(dim=2)
+    for round_ in zip(eta[..., None, :].unbind(), spread.unbind(), chance.unbind(), reward.unbind(), strict=True):
+        logits = ascend(logits, r, tau, sigma, *round_)
         path.append(logits)
     return torch.stack(path, dim=-2)
 
 
-def advantage(policy: Tensor, logits: Tensor, r: Tensor, tau: Tensor) -> Tensor:
+def ascend(logits, r, tau, sigma, eta, spread, chance, reward):
+    """One round: N actions, their rewards, a step along the gradient."""
+    log_policy = torch.log_softmax(logits, dim=-1)
+    policy = log_policy.exp()
+    root = policy.sqrt()
+    # The covariance of N multinomial draws; spread is 1 / sqrt(N).
+    centred = chance - root * (root * chance).sum(dim=-1, keepdim=True)
+    drawn = policy + spread * root * centred
+    rewarded = drawn * advantage(policy, log_policy, r, tau)
+    rewarded = rewarded + sigma * spread * root * reward
+    return logits + eta * score(policy, rewarded)
+
+
+def advantage(policy: Tensor, log_policy: Tensor, r: Tensor, tau: Tensor) -> Tensor:
     """What an action earns, entropy bonus included, above the policy's value."""
-    earned = r - tau * torch.log_softmax(logits, dim=-1)
+    earned = r - tau * log_policy
     return earned - (policy * earned).sum(dim=-1, keepdim=True)
 
 

@@ -140,7 +140,7 @@ class Streams:
         return n // parts
 
     def uniform(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Uniform numbers in [0, 1), of shape (n, *rest) or (members, n, *rest).
+        """Uniform numbers in [0, 1), of shape (n, ...) or (members, n, ...).
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Streams:
         return self.each(lambda source: torch.rand(size, generator=source, dtype=dtype, device=self.device))
 
     def normal(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Standard normal numbers, of shape (n, *rest) or (members, n, *rest).
+        """Standard normal numbers, of shape (n, ...) or (members, n, ...).
 
         Raises
         ------

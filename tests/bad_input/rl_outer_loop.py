@@ -7,11 +7,13 @@ import torch
 
 from tests.bad_input.kinds import KINDS, NO_NUMBERS, NOT_FINITE, Call
 
-MODULES = ("rl.inner_loop", "rl.outer_loop", "rl.softmax_bandit")
+MODULES = ("rl.inner_loop", "rl.noisy_descent", "rl.outer_loop", "rl.softmax_bandit")
 
 BAD = (*NO_NUMBERS, *NOT_FINITE)
 KINDS |= {
     "stable step": (*BAD, 0.0, -0.1, 2.0, [0.1, 2.5]),
+    "step before": (*BAD, 0.0, 0.05, 2.0, [0.5, 2.5]),
+    "environments before": (*BAD, 0.0, -1.0, 9.0, [4.0, 9.0]),
     "steps of two rounds": (*BAD, 0.0, -0.1, [0.1, 0.0], np.ones((2, 3))),
     "stable step of a bandit": (*BAD, 0.0, -0.1, 200.0),
     "curvature": (
@@ -68,12 +70,21 @@ CALLS = [
     ),
     Call("rl.outer_loop.sgd_plateau", LEVEL),
     Call("rl.outer_loop.stationary_covariance", LEVEL),
-    Call("rl.outer_loop.time_constant", {"eta": ("stable step", 0.1), "H": ("curvature", [1.0, 0.5])}),
-    Call("rl.outer_loop.expected_loss", {**ROUNDS, "steps": ("number", 2)}),
-    Call("rl.outer_loop.simulate_quadratic", {**ROUNDS, "noise": ("noise of rounds", torch.zeros(2, 1, 2))}),
-    Call("rl.outer_loop.quadratic_loss", {"theta": ("pair", [1.0, 1.0]), "H": ("curvature", [1.0, 0.5])}),
     Call(
-        "rl.outer_loop.schedule",
+        "rl.outer_loop.settling_time",
+        {
+            **LEVEL,
+            "eta_before": ("step before", 0.5),
+            "N_before": ("environments before", 4),
+            "within": ("positive", 0.1),
+        },
+    ),
+    Call("rl.outer_loop.time_constant", {"eta": ("stable step", 0.1), "H": ("curvature", [1.0, 0.5])}),
+    Call("rl.noisy_descent.expected_loss", {**ROUNDS, "steps": ("number", 2)}),
+    Call("rl.noisy_descent.simulate_quadratic", {**ROUNDS, "noise": ("noise of rounds", torch.zeros(2, 1, 2))}),
+    Call("rl.noisy_descent.quadratic_loss", {"theta": ("pair", [1.0, 1.0]), "H": ("curvature", [1.0, 0.5])}),
+    Call(
+        "rl.noisy_descent.schedule",
         {"before": ("reals", 8), "after": ("reals", 80), "at": ("reals", 1), "steps": ("number", 2)},
     ),
     Call("rl.softmax_bandit.softmax_optimum", BEST),

@@ -127,6 +127,19 @@ def test_time_constant_is_that_of_the_noiseless_steps():
     assert float(outer_loop.time_constant(1e-4, H)) == pytest.approx(1 / (1e-4 * 0.4), rel=1e-3)
 
 
+@pytest.mark.parametrize("within", [0.1, 0.01])
+@pytest.mark.parametrize(("eta", "envs"), [(0.5, 160), (0.05, 16), (0.5, 16), (0.3, 50)])
+def test_settling_time_is_read_off_the_expected_loss(eta, envs, within):
+    """From a start whose squares are those of the old plateau: the first step that is near enough, and not before."""
+    H, Sigma = [1.0, 0.25], [1.0, 2.0]
+    old = outer_loop.stationary_covariance(0.5, H, Sigma, 16).diagonal().sqrt()
+    curve = outer_loop.expected_loss(eta, H, Sigma, envs, old, 1500)
+    near = curve <= (1 + within) * outer_loop.sgd_plateau(eta, H, Sigma, envs)
+    steps = outer_loop.settling_time(eta, H, Sigma, envs, 0.5, 16, within)
+    assert int(steps) == int(near.double().argmax())
+    assert bool(near[int(steps) :].all())
+
+
 # The way there -------------------------------------------------------------------------------------------------------
 
 

@@ -308,7 +308,7 @@ class LotSizing(VecEnv):
     def draw_demand(
         self, batch: Sequence[int], generator: torch.Generator, params: LotSizingSpec | None = None
     ) -> torch.Tensor:
-        """Draw the demands of all items: (*batch, I)."""
+        """Draw the demands of all items: (batch, I)."""
         spec = self.params if params is None else params
         source = checks.generator("generator", generator)
         size = (spec.items, math.prod(batch))

@@ -68,12 +68,17 @@ class FlatParameters:
         """Set all gradients to zero."""
         self.grad.zero_()
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss, of which some parameters may have no part."""
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        for place, gradient in zip(self.places, gradients):
-            if gradient is not None:
-                place.add_(gradient)
+    def backward(self, *outputs: Tensor, slopes: Sequence[Tensor] | None = None) -> None:
+        """Add the gradient of a loss, or of one that has these slopes in its outputs (of their shapes, or numbers).
+
+        Some parameters may have no part in it, and some outputs no gradient.
+        """
+        if slopes is not None:
+            known = [(y, slope.expand_as(y)) for y, slope in zip(outputs, slopes, strict=True) if y.requires_grad]
+            outputs, slopes = zip(*known)
+        gradients = torch.autograd.grad(outputs, self.parameters, slopes, allow_unused=True)
+        known = [(place, gradient) for place, gradient in zip(self.places, gradients) if gradient is not None]
+        torch._foreach_add_(*map(list, zip(*known)))
 
 
 class Adam:

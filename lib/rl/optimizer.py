@@ -71,13 +71,24 @@ class FlatParameters:
     def backward(self, *outputs: Tensor, slopes: Sequence[Tensor] | None = None) -> None:
         """Add the gradient of a loss, or of one that has these slopes in its outputs (of their shapes, or numbers).
 
-        Some parameters may have no part in it, and some outputs no gradient.
+        Some parameters may have no part in it, and some outputs no gradient. Frozen parameters stay as they are.
+
+        Raises
+        ------
+        ValueError
+            If no output has a gradient.
         """
         if slopes is not None:
             known = [(y, slope.expand_as(y)) for y, slope in zip(outputs, slopes, strict=True) if y.requires_grad]
+            if not known:
+                raise ValueError(
+                    "policy and value_fn must both have parameters to train, and gradients must not be switched off "
+                    "(torch.no_grad): there is no gradient"
+                )
             outputs, slopes = zip(*known)
-        gradients = torch.autograd.grad(outputs, self.parameters, slopes, allow_unused=True)
-        known = [(place, gradient) for place, gradient in zip(self.places, gradients) if gradient is not None]
+        trained = [(p, place) for p, place in zip(self.parameters, self.places) if p.requires_grad]
+        gradients = torch.autograd.grad(outputs, [p for p, _ in trained], slopes, allow_unused=True)
+        known = [(place, gradient) for (_, place), gradient in zip(trained, gradients) if gradient is not None]
         torch._foreach_add_(*map(list, zip(*known)))
 
 

@@ -4,6 +4,16 @@ One iteration collects ``rollout_steps`` steps of every environment with the cur
 action was than expected (:func:`gae`), and climbs the clipped objective (:func:`ppo_loss`) on minibatches of that fixed
 batch. Everything has an optional leading dimension of *members*: seeds trained side by side.
 
+What implementations differ in, and how it is here: policy and value function are two networks of two tanh layers of 64,
+orthogonal with gain sqrt 2, the last layer of the policy with 0.01 and of the value function with 1, biases 0; Adam
+with eps 1e-5 and a constant learning rate; advantages are standardized once over the whole batch of a member, not over
+minibatches; returns are advantages plus values, from the values of the rollout, and are not computed again between
+epochs; a truncated episode goes on with the value of its last observation; values are not clipped; the gradient of both
+networks together is cut to norm 0.5; the loss has half the squared error of values, times ``vf_coef``; nothing is
+normalized, and there is no early stop; :class:`PPOConfig` says what of this can be changed. Actions of a normal
+distribution are not squashed, their spread does not depend on the state (log-std starts at -0.5, CleanRL's at 0, and is
+held in [-3, 1]), and an environment that bounds actions clips them after their probability was taken.
+
 Sources: Schulman et al., "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (2017), equations 7 and 9;
 Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage Estimation", arXiv:1506.02438,
 equation 16; Hilton, Cobbe and Schulman, "Batch size-invariance for policy optimization", arXiv:2110.00641.

@@ -273,27 +273,28 @@ class TrainingState:
         checkpoints.require_fit(source, self.state_dict())
         try:
             self.log.load_state_dict(source["log"])
+            self.load_state_dict(source)
         except ValueError as problem:
-            raise ValueError(f"resume must fit the run, but its log does not: {problem}") from problem
-        self.load_state_dict(source)
+            raise ValueError(f"resume must fit the run, but does not: {problem}") from problem
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood."""
         state = checkpoints.copied(state, self.env.device)
-        self.iteration, self.steps = state["iteration"], state["steps"]
-        self.flat.data.copy_(state["parameters"])
-        self.adam.load_state_dict(state["adam"])
-        self.action_streams.load_state_dict(state["action_streams"])
-        self.order_streams.load_state_dict(state["order_streams"])
-        for name in ("average", "observation_statistics", "reward_statistics"):
-            if getattr(self, name):
-                getattr(self, name).load_state_dict(state[name])
+        # What checks itself comes first: networks stay as they are when something does not fit.
         if state["environment"] is not None:
             self.env.load_state_dict(state["environment"]["env"])
             self.observation = state["environment"]["observation"]
             self.episodes.reward, self.episodes.steps = state["environment"]["episodes"]
             if self.reward_statistics:
                 self.discounted = state["environment"]["discounted"]
+        self.action_streams.load_state_dict(state["action_streams"])
+        self.order_streams.load_state_dict(state["order_streams"])
+        for name in ("average", "observation_statistics", "reward_statistics"):
+            if getattr(self, name):
+                getattr(self, name).load_state_dict(state[name])
+        self.iteration, self.steps = state["iteration"], state["steps"]
+        self.flat.data.copy_(state["parameters"])
+        self.adam.load_state_dict(state["adam"])
 
 
 def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -> int:

@@ -91,11 +91,11 @@ class TrainingLog:
 
     def write(self, path: str | os.PathLike) -> None:
         """Write the columns that the seed repeats as a CSV file, from which :func:`read_log` gives the same table."""
-        self._write(path, ("member", *COLUMNS), self._lines(), "write")
+        self._write(path, ("member", *COLUMNS), self._lines())
 
     def write_timing(self, path: str | os.PathLike) -> None:
         """Write the columns that depend on the machine as a CSV file of their own."""
-        self._write(path, TIMING, zip(*(self.timing[name] for name in TIMING)), "write_timing")
+        self._write(path, TIMING, zip(*(self.timing[name] for name in TIMING)))
 
     def _lines(self):
         for iteration in range(len(self)):
@@ -106,7 +106,7 @@ class TrainingLog:
                     *(int(value) if name in WHOLE else repr(float(value)) for name, value in entries),
                 )
 
-    def _write(self, path, header, lines, caller) -> None:
+    def _write(self, path, header, lines) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise ValueError(f"path must be the name of a file, got {checks.describe(path)}")
         with open(path, "w", newline="", encoding="utf-8") as file:

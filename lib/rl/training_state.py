@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -23,9 +24,9 @@ from lib.rl.training_log import TrainingLog
 
 __all__ = ["TrainingDiverged", "TrainingState"]
 
-PARTS = 200
-"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units more than 1000: activations of
-one part in 200 add about a tenth to the memory of an update."""
+PARTS = 95
+"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units and their gradient some 800:
+one part in 95 that passes through the networks adds about a sixth to the memory of an update."""
 
 
 class TrainingDiverged(FloatingPointError):
@@ -157,9 +158,12 @@ class TrainingState:
         """What the networks are shown of an observation."""
         return self.observation_statistics.normalize(observation) if self.observation_statistics else observation
 
-    def precision(self) -> torch.autocast:
+    def precision(self) -> contextlib.AbstractContextManager:
         """Autocast to bfloat16, if the settings ask for it."""
-        return torch.autocast(self.env.device.type, torch.bfloat16, enabled=self.cfg.bf16)
+        kind = self.env.device.type
+        if not self.cfg.bf16 and not torch.is_autocast_enabled(kind):
+            return contextlib.nullcontext()  # to make one takes as long as some operations on a tile
+        return torch.autocast(kind, torch.bfloat16, enabled=self.cfg.bf16)
 
     def ended_episodes(self) -> Tensor:
         """Sum of returns, sum of lengths and number of the episodes that ended in the rollout: (3, members or 1)."""
@@ -204,7 +208,8 @@ class TrainingState:
             place = order + (order // part * (self.rows * self.shards - 1) + beside) * part
         lead = place.shape[:1] if self.env.members else ()
         place = place.flatten()
-        return [x.index_select(0, place).unflatten(0, (*lead, -1)) for x in batch]
+        found = [x.index_select(0, place) for x in batch]
+        return [x.unflatten(0, (*lead, -1)) for x in found] if lead else found
 
     @torch.no_grad()
     def anchored(self, seen: Tensor, action: Tensor) -> Tensor:
@@ -268,27 +273,28 @@ class TrainingState:
         checkpoints.require_fit(source, self.state_dict())
         try:
             self.log.load_state_dict(source["log"])
+            self.load_state_dict(source)
         except ValueError as problem:
-            raise ValueError(f"resume must fit the run, but its log does not: {problem}") from problem
-        self.load_state_dict(source)
+            raise ValueError(f"resume must fit the run, but does not: {problem}") from problem
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood."""
         state = checkpoints.copied(state, self.env.device)
-        self.iteration, self.steps = state["iteration"], state["steps"]
-        self.flat.data.copy_(state["parameters"])
-        self.adam.load_state_dict(state["adam"])
-        self.action_streams.load_state_dict(state["action_streams"])
-        self.order_streams.load_state_dict(state["order_streams"])
-        for name in ("average", "observation_statistics", "reward_statistics"):
-            if getattr(self, name):
-                getattr(self, name).load_state_dict(state[name])
+        # What checks itself comes first: networks stay as they are when something does not fit.
         if state["environment"] is not None:
             self.env.load_state_dict(state["environment"]["env"])
             self.observation = state["environment"]["observation"]
             self.episodes.reward, self.episodes.steps = state["environment"]["episodes"]
             if self.reward_statistics:
                 self.discounted = state["environment"]["discounted"]
+        self.action_streams.load_state_dict(state["action_streams"])
+        self.order_streams.load_state_dict(state["order_streams"])
+        for name in ("average", "observation_statistics", "reward_statistics"):
+            if getattr(self, name):
+                getattr(self, name).load_state_dict(state[name])
+        self.iteration, self.steps = state["iteration"], state["steps"]
+        self.flat.data.copy_(state["parameters"])
+        self.adam.load_state_dict(state["adam"])
 
 
 def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -> int:
@@ -297,7 +303,8 @@ def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -
     asked = min([network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")], default=8192)
     if env.device.type != "cpu":
         return asked
-    return min(asked, max(2048, cfg.rollout_steps * env.n // PARTS))
+    rows = min(asked, max(1366, cfg.rollout_steps * env.n // PARTS))
+    return -(-cfg.minibatch // -(-cfg.minibatch // rows))  # tiles of one size, and not a few rows at the end
 
 
 def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:

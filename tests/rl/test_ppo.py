@@ -511,6 +511,25 @@ def test_modules_of_ones_own_may_share_layers():
     assert bool(log["approx_kl"].isfinite().all())
 
 
+def test_frozen_parameters_stay_as_they_are():
+    policy, value_fn = networks(0)
+    frozen = policy.network.weights[0].requires_grad_(False)
+    before = [p.detach().clone() for p in policy.parameters()]
+    run(nets=(policy, value_fn))
+    assert [torch.equal(p, q) for p, q in zip(policy.parameters(), before)] == [
+        p is frozen for p in policy.parameters()
+    ]
+
+
+def test_training_without_gradients_is_refused():
+    with torch.no_grad(), pytest.raises(ValueError, match="gradients must not be switched off"):
+        run()
+    nets = networks(0)
+    nets[1].requires_grad_(False)
+    with pytest.raises(ValueError, match="policy and value_fn must both have parameters to train"):
+        run(nets=nets)
+
+
 @pytest.mark.parametrize("column", ["policy.sample", "policy.evaluate", "the entropy of policy", "value_fn"])
 @pytest.mark.parametrize("n", [8, 1])
 def test_columns_in_place_of_numbers_are_refused(column, n):

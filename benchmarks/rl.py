@@ -7,9 +7,9 @@
 Before anything is timed one CartPole step is compared with gymnasium's and gymnax's from the same states. Then the
 contenders take turns in one process and the median round counts: processor time on a CPU (what neighbours on the
 machine take does not count), events of the device on a GPU. Actions of the environments on their own are drawn before.
-An update is 128 steps of every environment and four epochs of four minibatches. Peak memory is that of a fresh process,
-above what it holds before the update. Peers that are not installed (gymnax with jax, flax and optax; gymnasium;
-stable_baselines3) are named and left out.
+An update is 128 steps of every environment and four epochs of four minibatches. Peak memory is that of all tensors of a
+learner, its rollout included, as torch hands it out in a fresh process. Peers that are not installed (gymnax with jax,
+flax and optax; gymnasium; stable_baselines3) are named and left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 from benchmarks import rl_cases as cases
 from benchmarks import rl_cuda, rl_learning
 from benchmarks import rl_peers as peers
-from benchmarks.timing import Bars, peak_bytes, race
+from benchmarks.timing import Bars, peak_tensor_bytes, race
 from lib import results
 from lib.rl.envs.acrobot import Acrobot
 from lib.rl.envs.breakout import MiniBreakout
@@ -51,7 +51,7 @@ OTHERS = {
 NOTE = (
     "float32; processor time of one core, median of {rounds} rounds; actions drawn before the environments are timed; "
     "an update is 128 steps of every environment and 4 epochs of 4 minibatches through two 64-64 tanh networks; peak "
-    "memory of an update in a fresh process"
+    "memory of all tensors of a learner and its update in a fresh process"
 )
 
 
@@ -135,11 +135,11 @@ def updates(sizes: tuple[int, ...], rounds: int, values: dict) -> dict[int, dict
 
 
 def peak(count: int) -> dict[str, float]:
-    """Peak resident bytes of a learner and its update above rest, in a fresh process, and those of its rollout."""
+    """Bytes of all tensors of a learner at the peak of its first update, in a fresh process, and of its rollout."""
     settings = peers.Settings()
     cases.our_update(64, settings)()
     return {
-        "peak_bytes": peak_bytes(lambda: cases.our_update(count, settings)()),
+        "peak_bytes": peak_tensor_bytes(lambda: cases.our_update(count, settings)()),
         "rollout_bytes": cases.rollout_bytes(count, settings),
     }
 

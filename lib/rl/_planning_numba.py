@@ -1,8 +1,9 @@
 """Compiled policy iteration of :mod:`lib.rl.planning` for many small problems: float64, C-contiguous, one core.
 
-A block of problems is worked on together, the problem as the last index, so that every inner loop runs over neighbours
-in memory and vectorises. Policies are evaluated by elimination without pivoting: I - gamma P is diagonally dominant by
-rows, for which that is stable.
+What reads a whole table works on one problem at a time, on a copy that stays in the cache and has the states and
+actions side by side. Policies are evaluated for many problems together, one in each lane, so that the inner loops of
+the elimination run over lanes; a lane whose problem is solved takes the next one. Nothing is pivoted: I - gamma P is
+diagonally dominant by rows, for which that is stable.
 """
 
 import numpy as np
@@ -10,155 +11,156 @@ from numba import njit
 
 __all__ = ["LANES", "policy_iteration"]
 
-# Products may be fused with sums; nothing else about floating point is relaxed.
-OPTIONS = {"cache": True, "fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
-LANES = 32  # problems of a block: long enough for the inner loops, and 20 states with 4 actions stay in the cache
-
-
-@njit(inline="always")
-def _evaluate(table, reward, discount, chosen, M, V):
-    """Values of the chosen actions: eliminate downwards, substitute back."""
-    states = V.shape[0]
-    for s in range(states):
-        for lane in range(LANES):
-            V[s, lane] = reward[chosen[s, lane], lane]
-        for j in range(states):
-            for lane in range(LANES):
-                M[s, j, lane] = -discount[lane] * table[chosen[s, lane], j, lane]
-        for lane in range(LANES):
-            M[s, s, lane] += 1
-    for k in range(states):
-        for lane in range(LANES):
-            M[k, k, lane] = 1 / M[k, k, lane]
-        for i in range(k + 1, states):
-            for lane in range(LANES):
-                M[i, k, lane] *= M[k, k, lane]
-            for j in range(k + 1, states):
-                for lane in range(LANES):
-                    M[i, j, lane] -= M[i, k, lane] * M[k, j, lane]
-            for lane in range(LANES):
-                V[i, lane] -= M[i, k, lane] * V[k, lane]
-    for k in range(states - 1, -1, -1):
-        for j in range(k + 1, states):
-            for lane in range(LANES):
-                V[k, lane] -= M[k, j, lane] * V[j, lane]
-        for lane in range(LANES):
-            V[k, lane] *= M[k, k, lane]
-
-
-@njit(inline="always")
-def _look_ahead(table, reward, discount, V, Q, largest):
-    """Values of all actions, and the largest size among them."""
-    states = V.shape[0]
-    largest[:] = 0
-    for at in range(Q.shape[0]):
-        # Two next states at a time: Q is written half as often.
-        odd = states % 2
-        Q[at] = 0
-        if odd:
-            for lane in range(LANES):
-                Q[at, lane] = table[at, 0, lane] * V[0, lane]
-        for j in range(odd, states, 2):
-            for lane in range(LANES):
-                Q[at, lane] += table[at, j, lane] * V[j, lane] + table[at, j + 1, lane] * V[j + 1, lane]
-        for lane in range(LANES):
-            Q[at, lane] = reward[at, lane] + discount[lane] * Q[at, lane]
-            largest[lane] = max(largest[lane], abs(Q[at, lane]))
-
-
-@njit(inline="always")
-def _choose(Q, s, actions, best, wanted):
-    """Largest value in a state and where it stands; the first of equals."""
-    best[:] = Q[s * actions]
-    wanted[:] = s * actions
-    for at in range(s * actions + 1, (s + 1) * actions):
-        for lane in range(LANES):
-            improves = Q[at, lane] > best[lane]
-            best[lane] = Q[at, lane] if improves else best[lane]
-            wanted[lane] = at if improves else wanted[lane]
+# Products may be fused with sums, and sums taken in any order; nothing else about floating point is relaxed.
+OPTIONS = {"cache": True, "fastmath": {"contract", "reassoc"}, "error_model": "numpy", "nogil": True}
+LANES = 32  # long enough for the inner loops; 32 problems of 20 states and 4 actions stay in the cache
 
 
 @njit(**OPTIONS)
-def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V_out, Q_out, error_out):
+def _turned(rows, slack, table):
+    """Copy rows (S A, S) to a table (S, S A); false if an entry is below 0 or a row off 1 by more than ``slack``."""
+    right = True
+    for at in range(rows.shape[0]):
+        # Anew for each row: one minimum over all of them would be a chain that everything waits for.
+        total = lowest = 0.0
+        for j in range(rows.shape[1]):
+            chance = rows[at, j]
+            table[j, at] = chance
+            total += chance
+            lowest = min(lowest, chance)
+        right &= abs(total - 1) <= slack and lowest >= 0  # a total that is no number is off
+    return right
+
+
+@njit(**OPTIONS)
+def _look_ahead(table, reward, discount, V, Q):
+    """Values of all actions."""
+    states = V.size
+    Q[:] = 0
+    for j in range(states % 4):
+        for at in range(Q.size):
+            Q[at] += table[j, at] * V[j]
+    # Four next states at a time: Q is written a quarter as often.
+    for j in range(states % 4, states, 4):
+        u, v, w, x = V[j], V[j + 1], V[j + 2], V[j + 3]
+        for at in range(Q.size):
+            Q[at] += table[j, at] * u + table[j + 1, at] * v + table[j + 2, at] * w + table[j + 3, at] * x
+    for at in range(Q.size):
+        Q[at] = reward[at] + discount * Q[at]
+
+
+@njit(**OPTIONS)
+def _choose(Q, best, wanted):
+    """Largest values and the first actions that have them."""
+    for s in range(Q.shape[0]):
+        value, action = Q[s, 0], 0
+        for a in range(1, Q.shape[1]):
+            improves = Q[s, a] > value
+            value = Q[s, a] if improves else value
+            action = a if improves else action
+        best[s], wanted[s] = value, action
+
+
+@njit(**OPTIONS)
+def _evaluate(P, R, gamma, policy, problem, columns):
+    """Values of the policy of the problem of every lane, in the last of the ``columns`` (S + 1, S, lanes).
+
+    Each row of the equations is written down, freed of the states before it and divided by its diagonal entry; in the
+    end the states after it are put in.
+    """
+    states, lanes = columns.shape[1:]
+    row = np.empty((states + 1, lanes))
+    for i in range(states):
+        for lane in range(lanes):
+            n = problem[lane]
+            a = policy[n, i]
+            discount, chances = gamma[n], P[n, i, a]
+            for j in range(states):
+                row[j, lane] = -discount * chances[j]
+            row[i, lane] += 1
+            row[states, lane] = R[n, i, a]
+        for j in range(1, states + 1):
+            column, entry = columns[j], row[j]
+            steps = min(i, j)
+            for k in range(steps % 4):
+                for lane in range(lanes):
+                    entry[lane] -= row[k, lane] * column[k, lane]
+            for k in range(steps % 4, steps, 4):
+                for lane in range(lanes):
+                    first = row[k, lane] * column[k, lane] + row[k + 1, lane] * column[k + 1, lane]
+                    second = row[k + 2, lane] * column[k + 2, lane] + row[k + 3, lane] * column[k + 3, lane]
+                    entry[lane] -= first + second
+        for j in range(i + 1, states + 1):
+            for lane in range(lanes):
+                columns[j, i, lane] = row[j, lane] / row[i, lane]
+    V = columns[states]
+    for i in range(states - 2, -1, -1):
+        for j in range(i + 1, states):
+            for lane in range(lanes):
+                V[i, lane] -= columns[j, i, lane] * V[j, lane]
+
+
+@njit(**OPTIONS)
+def _improve(Q, best, wanted, rounding, policy):
+    """Take the actions that are better beyond rounding; whether there were any."""
+    slack = rounding * np.abs(Q).max()
+    better = False
+    for s in range(Q.shape[0]):
+        if best[s] - Q[s, policy[s]] > slack:
+            policy[s] = wanted[s]
+            better = True
+    return better
+
+
+@njit(**OPTIONS)
+def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V, Q, error):
     """Improve policies until nothing is better; returns how many were evaluated for the slowest problem.
 
     ``policy`` (problems, S) holds the first ones and then the last ones; with ``first_sweeps`` above 0 the first ones
-    are greedy after so many sweeps of value iteration. There have to be at least ``LANES`` problems. Entries below 0
-    and rows that are off 1 by more than ``slack`` end it with -1; a negative slack asks for no check.
+    are greedy after so many sweeps of value iteration. There has to be a problem. Entries below 0 and rows that are off
+    1 by more than ``slack`` end it with -1; a negative slack asks for no check.
     """
     problems, states, actions = R.shape
-    table = np.empty((states * actions, states, LANES))
-    reward, Q = np.empty((2, states * actions, LANES))
-    M = np.empty((states, states, LANES))
-    V = np.empty((states, LANES))
-    chosen = np.empty((states, LANES), np.int64)
-    discount, total, before, largest, error, best, row, lowest = np.empty((8, LANES))
-    wanted = np.empty(LANES, np.int64)
-    slowest = 0
-    for start in range(0, problems, LANES):
-        # The last block reaches back so that it is full.
-        first = min(start, problems - LANES)
-        lowest[:] = 0
-        uneven = 0.0
-        for s in range(states):
-            for a in range(actions):
-                at = s * actions + a
-                row[:] = 0
-                for lane in range(LANES):
-                    reward[at, lane] = R[first + lane, s, a]
-                for j in range(states):
-                    for lane in range(LANES):
-                        chance = P[first + lane, s, a, j]
-                        table[at, j, lane] = chance
-                        row[lane] += chance
-                        lowest[lane] = min(lowest[lane], chance)
-                for lane in range(LANES):
-                    # Written so that a row that is no number counts as uneven.
-                    uneven = uneven if abs(row[lane] - 1) <= slack else np.inf
-            for lane in range(LANES):
-                chosen[s, lane] = s * actions + policy[first + lane, s]
-        if slack >= 0 and (uneven > 0 or lowest.min() < 0):
-            return -1
-        discount[:] = gamma[first : first + LANES]
-        V[:] = 0
-        for sweep in range(first_sweeps + 1):
-            if sweep == 0:
-                Q[:] = reward
-            else:
-                _look_ahead(table, reward, discount, V, Q, largest)
-            for s in range(states):
-                _choose(Q, s, actions, best, wanted)
-                V[s] = best
+    # Not LANES itself: loops of a length that is known are unrolled whole and then no longer vectorised.
+    lanes = min(LANES, problems)
+    rows = P.reshape((problems, states * actions, states))
+    rewards, values = R.reshape((problems, -1)), Q.reshape((problems, -1))
+    tables = np.empty((lanes, states, states * actions))
+    columns = np.empty((states + 1, states, lanes))
+    best = np.empty(states)
+    wanted = np.empty(states, np.int64)
+    problem = np.zeros(lanes, np.int64)
+    before = np.empty(lanes)
+    rounds = np.zeros(lanes, np.int64)  # 0: the lane has nothing to do
+    started = slowest = 0
+    while True:
+        for lane in range(lanes):
+            if rounds[lane] == 0 and started < problems:
+                n = problem[lane] = started
+                started += 1
+                if not _turned(rows[n], slack, tables[lane]) and slack >= 0:
+                    return -1
+                values[n] = rewards[n]
+                for _ in range(first_sweeps):
+                    _choose(Q[n], V[n], policy[n])
+                    _look_ahead(tables[lane], rewards[n], gamma[n], V[n], values[n])
                 if first_sweeps > 0:
-                    chosen[s] = wanted
-        before[:] = -np.inf
-        rounds = 0
-        better = True
-        while better:
-            better = False
-            rounds += 1
-            _evaluate(table, reward, discount, chosen, M, V)
-            _look_ahead(table, reward, discount, V, Q, largest)
-            total[:] = 0
-            for s in range(states):
-                for lane in range(LANES):
-                    total[lane] += V[s, lane]
-            error[:] = 0
-            for s in range(states):
-                _choose(Q, s, actions, best, wanted)
-                for lane in range(LANES):
-                    error[lane] = max(error[lane], abs(best[lane] - V[s, lane]))
-                    gain = best[lane] - Q[chosen[s, lane], lane]
-                    if gain > rounding * largest[lane] and total[lane] > before[lane]:
-                        chosen[s, lane] = wanted[lane]
-                        better = True
-            before[:] = total
-        slowest = max(slowest, rounds)
-        for lane in range(LANES):
-            error_out[first + lane] = error[lane] / (1 - discount[lane])
-            for s in range(states):
-                V_out[first + lane, s] = V[s, lane]
-                policy[first + lane, s] = chosen[s, lane] - s * actions
-                for a in range(actions):
-                    Q_out[first + lane, s, a] = Q[s * actions + a, lane]
-    return slowest
+                    _choose(Q[n], V[n], policy[n])
+                before[lane] = -np.inf
+                rounds[lane] = 1
+        if not rounds.any():
+            return slowest
+        _evaluate(P, R, gamma, policy, problem, columns)
+        for lane in range(lanes):
+            if rounds[lane] > 0:
+                n = problem[lane]
+                V[n] = columns[states, :, lane]
+                _look_ahead(tables[lane], rewards[n], gamma[n], V[n], values[n])
+                _choose(Q[n], best, wanted)
+                error[n] = np.abs(best - V[n]).max() / (1 - gamma[n])
+                total = V[n].sum()
+                slowest = max(slowest, rounds[lane])
+                # In exact arithmetic an improved policy has a larger sum of values.
+                better = total > before[lane] and _improve(Q[n], best, wanted, rounding, policy[n])
+                before[lane] = total
+                rounds[lane] = rounds[lane] + 1 if better else 0

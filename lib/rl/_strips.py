@@ -19,25 +19,25 @@ STRIPS_OF_A_TILE = 4
 
 
 class _Tanh:
-    """The hyperbolic tangent in place, and its gradient from what it returned."""
+    """The hyperbolic tangent in place, and its gradient from what it returned, written over it."""
 
     plain = staticmethod(torch.tanh)
     apply_ = staticmethod(torch.tanh_)
 
     @staticmethod
     def backward_(arrived: Tensor, activated: Tensor) -> Tensor:
-        return torch.ops.aten.tanh_backward.grad_input(arrived, activated, grad_input=arrived)
+        return torch.ops.aten.tanh_backward.grad_input(arrived, activated, grad_input=activated)
 
 
 class _Relu:
-    """The positive part in place, and its gradient from what it returned."""
+    """The positive part in place, and its gradient from what it returned, written over it."""
 
     plain = staticmethod(torch.relu)
     apply_ = staticmethod(torch.relu_)
 
     @staticmethod
     def backward_(arrived: Tensor, activated: Tensor) -> Tensor:
-        return torch.ops.aten.threshold_backward.grad_input(arrived, activated, 0, grad_input=arrived)
+        return torch.ops.aten.threshold_backward.grad_input(arrived, activated, 0, grad_input=activated)
 
 
 ACTIVATIONS = {"tanh": _Tanh, "relu": _Relu}
@@ -116,6 +116,7 @@ class WrittenGradient(torch.autograd.Function):
         y = evaluate(x, *layers_of(parameters), activation, strip, kept)
         ctx.save_for_backward(x, *parameters, *itertools.chain(*(kept or ())))
         ctx.parameters, ctx.activation, ctx.strip = len(parameters), activation, strip
+        ctx.overwritten = False
         return y
 
     @staticmethod
@@ -127,12 +128,21 @@ class WrittenGradient(torch.autograd.Function):
             )
         x, *saved = ctx.saved_tensors
         weights, biases = layers_of(saved[: ctx.parameters])
+        # The first backward pass writes over the activations, as data, since autograd would refuse another one, which
+        # computes them again.
+        kept = [] if ctx.overwritten else [activated.data for activated in saved[ctx.parameters :]]
+        ctx.overwritten = True
         with torch.autocast(arrived.device.type, enabled=False):
-            return _gradients(ctx, x, weights, biases, saved[ctx.parameters :], arrived)
+            return _gradients(ctx, x, weights, biases, kept, arrived)
 
 
 def _gradients(
-    ctx, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], kept: Sequence[Tensor], arrived: Tensor
+    ctx,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    arrived: Tensor,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the input, if asked for, and of all parameters."""
     layers = len(weights)
@@ -140,7 +150,9 @@ def _gradients(
     of_weights: list[Tensor | None] = [None] * layers
     of_biases: list[Tensor | None] = [None] * layers
     room = None if kept else _room(x, weights, ctx.strip)
-    changes = _room(x, weights, ctx.strip)
+    half = (min(ctx.strip, x.shape[-2]) + 1) // 2
+    widest = max((weight.shape[-1] for weight in weights[1:]), default=0)
+    behind = weights[0].new_empty(half * widest * x.shape[:-2].numel())
     for number, (start, length) in enumerate(_strips(x.shape[-2], ctx.strip)):
         part = x.narrow(-2, start, length).to(weights[0].dtype)
         hidden = kept[number * (layers - 1) : (number + 1) * (layers - 1)]
@@ -150,11 +162,20 @@ def _gradients(
             of_weights[layer] = _plus(of_weights[layer], torch.matmul(change.mT, inputs[layer]))
             of_biases[layer] = _plus(of_biases[layer], change.sum(-2))
             if layer:
-                out = changes[layer - 1].narrow(-2, 0, length)
-                change = ctx.activation.backward_(torch.matmul(change, weights[layer], out=out), inputs[layer])
+                change = _before(change, weights[layer], inputs[layer], ctx.activation, behind, half)
             elif of_input is not None:
                 torch.matmul(change, weights[0], out=of_input.narrow(-2, start, length))
     return of_input, None, None, *of_weights, *of_biases
+
+
+def _before(change: Tensor, weight: Tensor, activated: Tensor, activation: type, behind: Tensor, half: int) -> Tensor:
+    """Gradient before an activation function, written over what it returned; in halves, which share some room."""
+    for start, length in _strips(change.shape[-2], half):
+        place = activated.narrow(-2, start, length)
+        arrived = behind[: place.numel()].view(place.shape)
+        torch.matmul(change.narrow(-2, start, length), weight, out=arrived)
+        activation.backward_(arrived, place)
+    return activated
 
 
 def _plus(total: Tensor | None, part: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ __all__ = ["copied", "load_checkpoint", "save_checkpoint", "without_environments
 
 FORMAT = 1
 """Version of what a file holds."""
+
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
+"""What reading a damaged or foreign file may raise."""
 
 
 def copied(nested: Any, device: torch.device | None = None) -> Any:
@@ -132,8 +136,12 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """
     source = _file("path", path)
     try:
+        with zipfile.ZipFile(source) as file:  # torch does not compare the checksums
+            damaged = file.testzip()
+        if damaged is not None:
+            raise ValueError(f"checksum of {damaged} does not fit")
         found = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as problem:
+    except UNREADABLE as problem:
         raise ValueError(f"path must name a checkpoint that can be read, got {str(source)!r}: {problem}") from problem
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
         raise ValueError(f"path must name a checkpoint of format {FORMAT}, got {str(source)!r}")

@@ -90,5 +90,12 @@ def check_pair(env: VecEnv, policy: torch.nn.Module) -> None:
     methods = all(callable(getattr(policy, name, None)) for name in ("sample", "evaluate", "mode"))
     if not isinstance(policy, torch.nn.Module) or not methods:
         raise ValueError(f"policy must be a module with the methods of lib.rl.policies, got {checks.describe(policy)}")
-    if policy.members != env.members:
-        raise ValueError(f"policy must have members={env.members} as env has, got members={policy.members}")
+    members = getattr(policy, "members", None)
+    if members != env.members:
+        raise ValueError(f"policy must have members={env.members} as env has, got members={members}")
+    # A policy with more actions would take some that the environment does not check.
+    for name, counted in (("n_actions", "n"), ("sizes", "sizes")):
+        allowed = getattr(env.action_space, counted, None)
+        chosen = getattr(policy, name, allowed)
+        if allowed is not None and chosen != allowed:
+            raise ValueError(f"policy must have {name}={allowed} as env has, got {name}={chosen}")

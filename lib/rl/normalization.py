@@ -75,9 +75,14 @@ class RunningStatistics:
             self.mean, self.variance = mean, variance
         self.count = total
 
+    def largest(self) -> Tensor:
+        """Largest mean or variance of each member, (members or 1,): finite if all are."""
+        largest = torch.maximum(self.mean.abs(), self.variance)
+        return largest.reshape(len(largest) if self.along else 1, -1).amax(1)
+
     def normalize(self, seen: Tensor, limit: float = 10.0) -> Tensor:
         """Centre and scale observations of shape (batch, shape); nothing goes beyond ``limit`` deviations."""
-        return ((seen - self.mean) * (self.variance + 1e-8).rsqrt()).clamp_(-limit, limit)
+        return ((seen.to(self.mean.dtype) - self.mean) * (self.variance + 1e-8).rsqrt()).clamp_(-limit, limit)
 
     def scale(self, seen: Tensor, limit: float = 10.0) -> Tensor:
         """Scale without centring, as is done with rewards."""

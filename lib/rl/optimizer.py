@@ -68,12 +68,28 @@ class FlatParameters:
         """Set all gradients to zero."""
         self.grad.zero_()
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss, of which some parameters may have no part."""
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        for place, gradient in zip(self.places, gradients):
-            if gradient is not None:
-                place.add_(gradient)
+    def backward(self, *outputs: Tensor, slopes: Sequence[Tensor] | None = None) -> None:
+        """Add the gradient of a loss, or of one that has these slopes in its outputs (of their shapes, or numbers).
+
+        Some parameters may have no part in it, and some outputs no gradient. Frozen parameters stay as they are.
+
+        Raises
+        ------
+        ValueError
+            If no output has a gradient.
+        """
+        if slopes is not None:
+            known = [(y, slope.expand_as(y)) for y, slope in zip(outputs, slopes, strict=True) if y.requires_grad]
+            if not known:
+                raise ValueError(
+                    "policy and value_fn must both have parameters to train, and gradients must not be switched off "
+                    "(torch.no_grad): there is no gradient"
+                )
+            outputs, slopes = zip(*known)
+        trained = [(p, place) for p, place in zip(self.parameters, self.places) if p.requires_grad]
+        gradients = torch.autograd.grad(outputs, [p for p, _ in trained], slopes, allow_unused=True)
+        known = [(place, gradient) for (_, place), gradient in zip(trained, gradients) if gradient is not None]
+        torch._foreach_add_(*map(list, zip(*known)))
 
 
 class Adam:

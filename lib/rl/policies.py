@@ -173,7 +173,7 @@ class MultiCategoricalPolicy(nn.Module):
 class GaussianPolicy(nn.Module):
     """Actions drawn from a normal distribution: a network gives the mean, and the spread is the same everywhere.
 
-    Actions are not bounded here; an environment clips what it is given.
+    Actions are not bounded here: an environment clips what it is given, and log-densities are those before.
 
     Parameters
     ----------

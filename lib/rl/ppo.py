@@ -4,6 +4,16 @@ One iteration collects ``rollout_steps`` steps of every environment with the cur
 action was than expected (:func:`gae`), and climbs the clipped objective (:func:`ppo_loss`) on minibatches of that fixed
 batch. Everything has an optional leading dimension of *members*: seeds trained side by side.
 
+What implementations differ in, and how it is here: policy and value function are two networks of two tanh layers of 64,
+orthogonal with gain sqrt 2, the last layer of the policy with 0.01 and of the value function with 1, biases 0; Adam
+with eps 1e-5 and a constant learning rate; advantages are standardized once over the whole batch of a member, not over
+minibatches; returns are advantages plus values, from the values of the rollout, and are not computed again between
+epochs; a truncated episode goes on with the value of its last observation; values are not clipped; the gradient of both
+networks together is cut to norm 0.5; the loss has half the squared error of values, times ``vf_coef``; nothing is
+normalized, and there is no early stop; :class:`PPOConfig` says what of this can be changed. Actions of a normal
+distribution are not squashed, their spread does not depend on the state (log-std starts at -0.5, CleanRL's at 0, and is
+held in [-3, 1]), and an environment that bounds actions clips them after their probability was taken.
+
 Sources: Schulman et al., "Proximal Policy Optimization Algorithms", arXiv:1707.06347 (2017), equations 7 and 9;
 Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage Estimation", arXiv:1506.02438,
 equation 16; Hilton, Cobbe and Schulman, "Batch size-invariance for policy optimization", arXiv:2110.00641.
@@ -20,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import checks
-from lib.rl import checkpoints
+from lib.rl import _slopes, checkpoints
 from lib.rl.distributed import Processes
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import evaluate
@@ -358,7 +368,7 @@ class Learner(TrainingState):
         """
         cfg = self.cfg
         self.flat.zero_grad()
-        losses, log_ratios, beyond = 0, [], []
+        losses, moves = 0, []
         for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old, adv, returns, *value_old = self.gathered(batch, tile)
             seen = self.seen(observation)
@@ -366,20 +376,22 @@ class Learner(TrainingState):
             # A backward pass for each network: only one of them holds activations at a time.
             with self.precision():
                 logp, entropy = self.policy_evaluate(seen, action)
+            log_ratio = logp.detach() - logp_old
             anchor = self.anchored(seen, action) if self.average else None
-            climbed, spread = policy_loss(logp, logp_old, adv, cfg.clip, anchor).mean(-1), entropy.mean(-1)
-            self.flat.backward((climbed - cfg.ent_coef * spread).sum() * share)
+            from_anchor = log_ratio if anchor is None else logp.detach() - anchor
+            weight = None if anchor is None else torch.exp(anchor - logp_old)
+            climbed, slope = _slopes.of_policy(from_anchor, adv, cfg.clip, weight)
+            each = share / slope.shape[-1]
+            self.flat.backward(logp, entropy, slopes=(slope.mul_(each), slope.new_tensor(-cfg.ent_coef * each)))
             with self.precision():
                 value = self.value_evaluate(seen).to(returns.dtype)
-            fitted = value_loss(value, returns, value_old[0] if value_old else None, cfg.value_clip).mean(-1)
-            self.flat.backward((cfg.vf_coef * fitted).sum() * share)
-            logp = logp.detach()
-            log_ratios.append(logp - logp_old)
-            beyond.append(log_ratios[-1] if anchor is None else logp - anchor)
-            losses = losses + torch.stack((climbed.detach(), fitted.detach(), spread.detach())) * share
-        log_ratio = torch.cat(log_ratios, dim=-1)
-        outside = torch.cat(beyond, dim=-1).expm1_().abs_() > cfg.clip
-        moved = torch.stack((_divergence(log_ratio).mean(-1), outside.to(log_ratio.dtype).mean(-1)))
+            fitted, slope = _slopes.of_value(value.detach(), returns, *value_old, clip=cfg.value_clip)
+            self.flat.backward(value, slopes=(slope.mul_(cfg.vf_coef * each),))
+            moves.append((log_ratio, from_anchor))
+            losses = losses + torch.stack((climbed, fitted, entropy.detach().mean(-1))) * share
+        log_ratio, from_anchor = (torch.cat(parts, dim=-1) for parts in zip(*moves))
+        outside = (from_anchor.expm1_().abs_() > cfg.clip).to(log_ratio.dtype)
+        moved = torch.stack((_divergence(log_ratio), outside)).mean(-1)
         found = torch.cat((losses, moved / self.processes.size)).view(5, self.rows)
         self.processes.sum_(self.flat.grad)
         return self.processes.sum_(found)

@@ -85,8 +85,9 @@ class PPOConfig:
     normalize_advantages : bool
         Standardize the advantages over the whole batch of a member, once.
     normalize_observations, normalize_rewards : bool
-        Scale by running statistics, which are brought up to date after each iteration: observations to mean 0 and
-        deviation 1, rewards to deviation 1 of their discounted sum.
+        Scale by running statistics: observations to mean 0 and deviation 1, by what was seen in earlier iterations (in
+        the first they are as they come), and rewards to deviation 1 of their discounted sum, this iteration's
+        included. Nothing goes beyond 10 deviations.
     reward_scale : float
         Rewards are multiplied with this before anything is learned from them; returns are reported without.
     tile : int, optional

@@ -119,8 +119,16 @@ class TrainingLog:
         return {"members": self.members, "rows": {name: [list(row) for row in self.rows[name]] for name in COLUMNS}}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Continue a table; its timing is not known any more and stands as NaN."""
-        self.members = saved["members"]
+        """Continue a table; its timing is not known any more and stands as NaN.
+
+        Raises
+        ------
+        ValueError
+            If it is no table of as many members.
+        """
+        table = isinstance(saved, dict) and isinstance(saved.get("rows"), dict) and set(saved["rows"]) == set(COLUMNS)
+        if not table or saved.get("members") != self.members:
+            raise ValueError(f"saved must be a log with members={self.members}, got {checks.describe(saved)}")
         self.rows = {name: [list(row) for row in saved["rows"][name]] for name in COLUMNS}
         self.timing = {name: [float("nan")] * len(self) for name in TIMING}
 
@@ -151,11 +159,17 @@ def read_log(path: str | os.PathLike) -> TrainingLog:
     header, *lines = csv.reader(text.splitlines()) if text else ([],)
     if tuple(header) != ("member", *COLUMNS) or any(len(line) != len(header) for line in lines):
         raise ValueError(f"path must name a log with the columns member, {', '.join(COLUMNS)}, got {os.fspath(path)!r}")
-    alone = all(line[0] == "" for line in lines)
-    members = 1 if alone else 1 + max(int(line[0]) for line in lines)
+    named = [line[0] for line in lines]
+    members = len(set(named)) or 1
+    alone = set(named) <= {""}
+    if named != ([""] if alone else [str(member) for member in range(members)]) * (len(lines) // members):
+        raise ValueError(f"path must name a log with every member once in each iteration, got {os.fspath(path)!r}")
+    try:
+        entries = [[float(entry) for entry in line[1:]] for line in lines]
+    except ValueError as problem:
+        raise ValueError(f"path must name a log of numbers, got {os.fspath(path)!r}: {problem}") from problem
     log = TrainingLog(None if alone else members)
     for start in range(0, len(lines), members):
-        part = lines[start : start + members]
-        row = {name: [float(line[column]) for line in part] for column, name in enumerate(COLUMNS, start=1)}
-        log.append(row, dict.fromkeys(TIMING, float("nan")))
+        columns = zip(*entries[start : start + members])
+        log.append(dict(zip(COLUMNS, columns)), dict.fromkeys(TIMING, float("nan")))
     return log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -23,9 +24,9 @@ from lib.rl.training_log import TrainingLog
 
 __all__ = ["TrainingDiverged", "TrainingState"]
 
-PARTS = 200
-"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units more than 1000: activations of
-one part in 200 add about a tenth to the memory of an update."""
+PARTS = 95
+"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units and their gradient some 800:
+one part in 95 that passes through the networks adds about a sixth to the memory of an update."""
 
 
 class TrainingDiverged(FloatingPointError):
@@ -35,6 +36,8 @@ class TrainingDiverged(FloatingPointError):
 
     Attributes
     ----------
+    what : str
+        Column of the log, or statistics, that are not finite.
     iteration : int
     members : list of int
         Which members diverged; [0] for a single run.
@@ -47,13 +50,18 @@ class TrainingDiverged(FloatingPointError):
     """
 
     def __init__(self, what: str, iteration: int, members: list[int], learning_rate: list[float]):
-        self.iteration, self.members, self.learning_rate = iteration, members, learning_rate
+        # The arguments as they came: from them an error is made anew when it passes between processes.
+        super().__init__(what, iteration, members, learning_rate)
+        self.what, self.iteration, self.members, self.learning_rate = what, iteration, members, learning_rate
         self.checkpoint: dict[str, Any] = {}
         self.log: TrainingLog | None = None
-        who = ", ".join(f"member {member} (learning rate {rate:g})" for member, rate in zip(members, learning_rate))
-        super().__init__(
-            f"{what} is not finite in iteration {iteration}, {who}. The attributes checkpoint and log of this error "
-            "hold what was learned before: resume from there with a smaller step"
+
+    def __str__(self) -> str:
+        pairs = zip(self.members, self.learning_rate)
+        who = ", ".join(f"member {member} (learning rate {rate:g})" for member, rate in pairs)
+        return (
+            f"{self.what} is not finite in iteration {self.iteration}, {who}. The attributes checkpoint and log of "
+            "this error hold what was learned before: resume from there with a smaller step"
         )
 
 
@@ -128,14 +136,34 @@ class TrainingState:
         if cfg.normalize_rewards:
             self.reward_statistics = RunningStatistics(env.batch, (), env.dtype, env.device)
             self.discounted = torch.zeros(env.batch, dtype=env.dtype, device=env.device)
+        self._check_networks()
+
+    @torch.no_grad()
+    def _check_networks(self) -> None:
+        """Ask the networks once: a column (n, 1) beside numbers (n,) would fail far from here, or become (n, n)."""
+        before = self.action_streams.state_dict()
+        seen = self.seen(self.observation)
+        with self.precision():
+            action, logp = self.policy.sample(seen, self.action_streams)
+            scored, entropy = self.policy.evaluate(seen, action)
+            value = self.value_fn(seen)
+        self.action_streams.load_state_dict(before)
+        found = {"policy.sample": logp, "policy.evaluate": scored, "the entropy of policy": entropy, "value_fn": value}
+        for name, numbers in found.items():
+            if not isinstance(numbers, Tensor) or numbers.shape != self.env.batch:
+                wanted = f"a number for each observation, of shape {self.env.batch}"
+                raise ValueError(f"{name} must return {wanted}, got {checks.describe(numbers)}")
 
     def seen(self, observation: Tensor) -> Tensor:
         """What the networks are shown of an observation."""
         return self.observation_statistics.normalize(observation) if self.observation_statistics else observation
 
-    def precision(self) -> torch.autocast:
+    def precision(self) -> contextlib.AbstractContextManager:
         """Autocast to bfloat16, if the settings ask for it."""
-        return torch.autocast(self.env.device.type, torch.bfloat16, enabled=self.cfg.bf16)
+        kind = self.env.device.type
+        if not self.cfg.bf16 and not torch.is_autocast_enabled(kind):
+            return contextlib.nullcontext()  # to make one takes as long as some operations on a tile
+        return torch.autocast(kind, torch.bfloat16, enabled=self.cfg.bf16)
 
     def ended_episodes(self) -> Tensor:
         """Sum of returns, sum of lengths and number of the episodes that ended in the rollout: (3, members or 1)."""
@@ -151,14 +179,14 @@ class TrainingState:
             self.buffer.reward.mul_(self.cfg.reward_scale)
 
     def _normalize_rewards(self) -> None:
-        """Divide rewards by the deviation of their discounted sums, as known so far; then take the new ones in."""
+        """Divide rewards by the deviation of their discounted sums, those of this rollout included."""
         buffer = self.buffer
         sums = torch.empty_like(buffer.reward)
         for t, reward in enumerate(buffer.reward):
             sums[t] = self.discounted.mul_(self.cfg.gamma).add_(reward)
             self.discounted.masked_fill_(buffer.terminated[t] | buffer.truncated[t], 0)
-        buffer.reward.copy_(self.reward_statistics.scale(buffer.reward))
         self.reward_statistics.update(sums, self.processes)
+        buffer.reward.copy_(self.reward_statistics.scale(buffer.reward))
 
     def flat_batch(self) -> list[Tensor]:
         """Columns of the rollout that are learned from, as tensors (T * members * n, ...)."""
@@ -180,7 +208,8 @@ class TrainingState:
             place = order + (order // part * (self.rows * self.shards - 1) + beside) * part
         lead = place.shape[:1] if self.env.members else ()
         place = place.flatten()
-        return [x.index_select(0, place).unflatten(0, (*lead, -1)) for x in batch]
+        found = [x.index_select(0, place) for x in batch]
+        return [x.unflatten(0, (*lead, -1)) for x in found] if lead else found
 
     @torch.no_grad()
     def anchored(self, seen: Tensor, action: Tensor) -> Tensor:
@@ -196,11 +225,16 @@ class TrainingState:
         Raises
         ------
         TrainingDiverged
-            If a loss, a gradient or the divergence is not finite.
+            If a loss, a gradient, the divergence or what normalizes is not finite.
         """
         row = dict(zip(columns, torch.stack(list(columns.values())).tolist()))
-        for name in ("policy_loss", "value_loss", "gradient_norm", "approx_kl"):
-            bad = [member for member, number in enumerate(row[name]) if not math.isfinite(number)]
+        must = {name: row[name] for name in ("policy_loss", "value_loss", "gradient_norm", "approx_kl")}
+        # Infinite observations are seen as large ones, but would spoil what normalizes the next.
+        for name in ("observation_statistics", "reward_statistics"):
+            if getattr(self, name):
+                must[name] = getattr(self, name).largest().tolist()
+        for name, numbers in must.items():
+            bad = [member for member, number in enumerate(numbers) if not math.isfinite(number)]
             if bad:
                 raise TrainingDiverged(name, self.iteration, bad, [row["learning_rate"][member] for member in bad])
         return row | {"iteration": [self.iteration] * self.rows, "steps": [self.steps] * self.rows}
@@ -237,26 +271,30 @@ class TrainingState:
             except ValueError as problem:
                 raise ValueError(f"resume must be a checkpoint or its file: {problem}") from problem
         checkpoints.require_fit(source, self.state_dict())
-        self.load_state_dict(source)
-        self.log.load_state_dict(source["log"])
+        try:
+            self.log.load_state_dict(source["log"])
+            self.load_state_dict(source)
+        except ValueError as problem:
+            raise ValueError(f"resume must fit the run, but does not: {problem}") from problem
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` stood."""
         state = checkpoints.copied(state, self.env.device)
-        self.iteration, self.steps = state["iteration"], state["steps"]
-        self.flat.data.copy_(state["parameters"])
-        self.adam.load_state_dict(state["adam"])
-        self.action_streams.load_state_dict(state["action_streams"])
-        self.order_streams.load_state_dict(state["order_streams"])
-        for name in ("average", "observation_statistics", "reward_statistics"):
-            if getattr(self, name):
-                getattr(self, name).load_state_dict(state[name])
+        # What checks itself comes first: networks stay as they are when something does not fit.
         if state["environment"] is not None:
             self.env.load_state_dict(state["environment"]["env"])
             self.observation = state["environment"]["observation"]
             self.episodes.reward, self.episodes.steps = state["environment"]["episodes"]
             if self.reward_statistics:
                 self.discounted = state["environment"]["discounted"]
+        self.action_streams.load_state_dict(state["action_streams"])
+        self.order_streams.load_state_dict(state["order_streams"])
+        for name in ("average", "observation_statistics", "reward_statistics"):
+            if getattr(self, name):
+                getattr(self, name).load_state_dict(state[name])
+        self.iteration, self.steps = state["iteration"], state["steps"]
+        self.flat.data.copy_(state["parameters"])
+        self.adam.load_state_dict(state["adam"])
 
 
 def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -> int:
@@ -265,13 +303,14 @@ def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -
     asked = min([network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")], default=8192)
     if env.device.type != "cpu":
         return asked
-    return min(asked, max(2048, cfg.rollout_steps * env.n // PARTS))
+    rows = min(asked, max(1366, cfg.rollout_steps * env.n // PARTS))
+    return -(-cfg.minibatch // -(-cfg.minibatch // rows))  # tiles of one size, and not a few rows at the end
 
 
 def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:
     """Check what trains together, and return the number of shards held here."""
     check_pair(env, policy)
-    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", "missing") != env.members:
+    if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", None) != env.members:
         raise ValueError(f"value_fn must be a module with members={env.members}, got {checks.describe(value_fn)}")
     if not isinstance(cfg, PPOConfig):
         raise ValueError(f"cfg must be a PPOConfig, got {checks.describe(cfg)}")

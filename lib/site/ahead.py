@@ -64,19 +64,19 @@ def waiting(paths, md_config, nb_config) -> list[Path]:
     return list(found.values())
 
 
-def _execute_one(path, md_config, nb_config) -> float | None:
-    """Execute a page into the cache; the seconds it took, or None if it failed."""
+def _execute_one(path, md_config, nb_config) -> float | str:
+    """Execute a page into the cache; the seconds it took, or the kind of error that stopped it."""
     from myst_nb.core.execute import create_client
 
     notebook, reader = _read(path, md_config, nb_config)
     try:
         with create_client(notebook, str(path), nb_config, SILENT, reader.read_fmt) as client:
             return client.exec_metadata["runtime"]
-    except Exception:  # of whatever kind: reading the page runs into it again, and says where it stands
-        return None
+    except Exception as problem:  # of whatever kind: reading the page runs into it again, and says where it stands
+        return type(problem).__name__
 
 
-def execute(paths, md_config, nb_config, at_once: int) -> dict[Path, float | None]:
+def execute(paths, md_config, nb_config, at_once: int) -> dict[Path, float | str]:
     """Execute pages into the execution cache, several at once.
 
     Parameters
@@ -90,8 +90,8 @@ def execute(paths, md_config, nb_config, at_once: int) -> dict[Path, float | Non
 
     Returns
     -------
-    dict of Path to float or None
-        Seconds each page took, None if it failed.
+    dict of Path to float or str
+        Seconds each page took, or the kind of error that stopped it.
     """
     took = {}
     # Forked, as Sphinx's own parallel reading is: the processes know all that the build has set up.
@@ -100,7 +100,7 @@ def execute(paths, md_config, nb_config, at_once: int) -> dict[Path, float | Non
         for future in as_completed(running):
             path = running[future]
             took[path] = future.result()
-            end = "failed" if took[path] is None else f"{took[path]:.0f} s"
+            end = f"failed ({took[path]})" if isinstance(took[path], str) else f"{took[path]:.0f} s"
             LOGGER.info(f"executed ahead: {path.stem}, {end} ({len(took)} of {len(paths)})")
     return took
 

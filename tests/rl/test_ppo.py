@@ -3,11 +3,13 @@
 import dataclasses
 import io
 import math
+import pickle
 
 import pytest
 import torch
 
 from lib.progress import ProgressBar
+from lib.rl.envs.breakout import MiniBreakout
 from lib.rl.envs.cart_pole import CartPole
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.policies import CategoricalPolicy, GaussianPolicy, TabularPolicy, TabularValue, ValueFunction
@@ -274,17 +276,16 @@ def test_normalized_observations_and_rewards(seed):
 def test_rewards_are_divided_by_the_deviation_of_their_discounted_sums():
     state = learner(dataclasses.replace(SMALL, normalize_rewards=True, gamma=0.9))
     sums, running = [], torch.zeros(8, dtype=DOUBLE)
-    for iteration in range(3):
+    for _ in range(3):
         state.rollout()
         raw = state.buffer.reward.clone()
         state.scale_rewards()
-        if iteration:
-            deviation = torch.cat(sums).std(correction=0)
-            torch.testing.assert_close(state.buffer.reward, raw / deviation, rtol=1e-6, atol=0)
         for t in range(16):
             running = 0.9 * running + raw[t]
             sums.append(running)
             running = running * ~(state.buffer.terminated[t] | state.buffer.truncated[t])
+        deviation = torch.cat(sums).std(correction=0)
+        torch.testing.assert_close(state.buffer.reward, raw / deviation, rtol=1e-6, atol=0)
 
 
 def test_scaled_rewards_are_reported_unscaled():
@@ -378,6 +379,35 @@ def test_a_loss_that_is_not_finite_stops_training_and_loses_nothing(seed):
     same(run(seed=seed, iterations=6, resume=problem.checkpoint)[0], whole)
 
 
+class Overflows(CartPole):
+    """One infinite observation, and reward, after 40 steps."""
+
+    def step(self, action):
+        moved = super().step(action)
+        self.taken = getattr(self, "taken", 0) + 1
+        if self.taken == 40:
+            moved.reward[0] = moved.observation[0, 1] = math.inf
+        return moved
+
+
+@pytest.mark.parametrize("name", ["normalize_observations", "normalize_rewards"])
+def test_what_normalizes_is_not_spoiled_by_an_infinite_number(name):
+    cfg = dataclasses.replace(SMALL, **{name: True})
+    with pytest.raises(TrainingDiverged, match="not finite in iteration 3") as caught:
+        run(env=Overflows(8, dtype=DOUBLE, max_steps=20), cfg=cfg, iterations=6)
+    kept = caught.value.checkpoint[name.removeprefix("normalize_")[:-1] + "_statistics"]
+    assert bool(kept["mean"].isfinite().all() and kept["variance"].isfinite().all())
+    same(run(cfg=cfg, iterations=6, resume=caught.value.checkpoint)[0], run(cfg=cfg, iterations=6)[0])
+
+
+def test_an_error_passes_between_processes():
+    problem = TrainingDiverged("value_loss", 3, [1], [1e-3])
+    problem.checkpoint = {"steps": 2}
+    again = pickle.loads(pickle.dumps(problem))
+    assert str(again) == str(problem)
+    assert (again.iteration, again.members, again.checkpoint) == (3, [1], {"steps": 2})
+
+
 def test_an_infinite_step_is_noticed():
     with pytest.raises(TrainingDiverged, match="not finite in iteration"):
         run(cfg=dataclasses.replace(SMALL, schedule=lambda steps, total: 1e300), iterations=3)
@@ -424,6 +454,101 @@ def test_settings_that_do_not_fit(cfg, message):
 def test_shards_share_a_minibatch_equally():
     with pytest.raises(ValueError, match="minibatch must be a multiple of the 4 shards, got 2"):
         run(cfg=dataclasses.replace(SMALL, minibatch=2), shards=4)
+
+
+class Own(torch.nn.Module):
+    """A policy of one's own: a module without members, whose last output may come as a column."""
+
+    def __init__(self, column=None):
+        super().__init__()
+        self.layer, self.column = torch.nn.Linear(4, 2, dtype=DOUBLE), column
+
+    def shaped(self, name, numbers):
+        return numbers[:, None] if name == self.column else numbers
+
+    def sample(self, obs, streams):
+        logp = self.layer(obs).log_softmax(-1)
+        action = (streams.uniform(len(obs), dtype=DOUBLE) < logp[:, 1].exp()).long()
+        return action, self.shaped("policy.sample", logp.gather(1, action[:, None])[:, 0])
+
+    def evaluate(self, obs, action):
+        logp = self.layer(obs).log_softmax(-1)
+        entropy = self.shaped("the entropy of policy", -(logp.exp() * logp).sum(-1))
+        return self.shaped("policy.evaluate", logp.gather(1, action[:, None])[:, 0]), entropy
+
+    def mode(self, obs):
+        return self.layer(obs).argmax(-1)
+
+
+class Worth(torch.nn.Module):
+    """A value function that looks at its observation through a policy's layer."""
+
+    def __init__(self, policy):
+        super().__init__()
+        self.layer, self.last = policy.layer, torch.nn.Linear(2, 1, dtype=DOUBLE)
+
+    def forward(self, obs):
+        return self.last(self.layer(obs).tanh())[..., 0]
+
+
+def test_modules_of_ones_own_may_share_layers():
+    torch.manual_seed(0)
+    policy = Own()
+    value_fn = Worth(policy)
+    state = Learner(CartPole(8, dtype=DOUBLE, max_steps=20), policy, value_fn, SMALL, 10**4)
+    assert state.flat.data.shape == (1, 4 * 2 + 2 + 2 + 1)
+    state.rollout()
+    state.advantages()
+    state.gradient(state.flat_batch(), torch.arange(128, dtype=torch.int32).view(1, 1, -1))
+    b = state.buffer
+    logp, entropy = policy.evaluate(b.observation.flatten(0, 1), b.action.flatten())
+    value = value_fn(b.observation.flatten(0, 1))
+    old, adv, returns = (x.flatten() for x in (b.logp, b.adv, b.returns))
+    ppo_loss(logp, old, adv, value, returns, entropy, 0.2, 0.5, 0.01).backward()
+    expected = torch.cat([p.grad.flatten() for p in (*policy.parameters(), *value_fn.last.parameters())])
+    torch.testing.assert_close(state.flat.grad[0], expected, rtol=1e-10, atol=1e-13)
+    log, *_ = run(nets=(policy, value_fn), cfg=dataclasses.replace(SMALL, anchor_com=8.0))
+    assert bool(log["approx_kl"].isfinite().all())
+
+
+def test_frozen_parameters_stay_as_they_are():
+    policy, value_fn = networks(0)
+    frozen = policy.network.weights[0].requires_grad_(False)
+    before = [p.detach().clone() for p in policy.parameters()]
+    run(nets=(policy, value_fn))
+    assert [torch.equal(p, q) for p, q in zip(policy.parameters(), before)] == [
+        p is frozen for p in policy.parameters()
+    ]
+
+
+def test_training_without_gradients_is_refused():
+    with torch.no_grad(), pytest.raises(ValueError, match="gradients must not be switched off"):
+        run()
+    nets = networks(0)
+    nets[1].requires_grad_(False)
+    with pytest.raises(ValueError, match="policy and value_fn must both have parameters to train"):
+        run(nets=nets)
+
+
+@pytest.mark.parametrize("column", ["policy.sample", "policy.evaluate", "the entropy of policy", "value_fn"])
+@pytest.mark.parametrize("n", [8, 1])
+def test_columns_in_place_of_numbers_are_refused(column, n):
+    value_fn = torch.nn.Linear(4, 1, dtype=DOUBLE) if column == "value_fn" else networks(0)[1]
+    message = rf"{column} must return a number for each observation, of shape \({n},\), got .* \({n}, 1\)"
+    with pytest.raises(ValueError, match=message):
+        run(n=n, nets=(Own(column), value_fn), cfg=dataclasses.replace(SMALL, minibatch=16))
+
+
+def test_a_policy_takes_the_actions_that_there_are():
+    with pytest.raises(ValueError, match="policy must have n_actions=2 as env has, got n_actions=3"):
+        run(nets=(CategoricalPolicy(4, 3, dtype=DOUBLE), networks(0)[1]))
+
+
+def test_pictures_of_true_and_false_are_normalized():
+    env = MiniBreakout(4, seed=0)
+    cfg = PPOConfig(rollout_steps=8, minibatch=32, normalize_observations=True)
+    log = train_ppo(env, CategoricalPolicy(400, 3, (4,)), ValueFunction(400, (4,)), cfg, 64)
+    assert bool(log["value_loss"].isfinite().all())
 
 
 def test_members_have_to_agree():

@@ -15,7 +15,9 @@ from lib.rl.envs.cart_pole import CartPole
 from lib.rl.training_log import read_log
 from tests.rl.training import DOUBLE, SMALL, curve, networks, run
 
-CFG = dataclasses.replace(SMALL, normalize_observations=True, normalize_rewards=True, value_clip=0.2, max_kl=0.05)
+CFG = dataclasses.replace(
+    SMALL, normalize_observations=True, normalize_rewards=True, value_clip=0.2, max_kl=0.05, anchor_com=8.0
+)
 SEEDS = {"alone": 3, "members": (3, 8)}
 PATIENCE = 120
 """Seconds after which processes that hang are ended."""

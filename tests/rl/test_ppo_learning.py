@@ -1,13 +1,16 @@
-"""PPO learns: CartPole on several seeds side by side, and an environment of gymnasium."""
+"""PPO learns: CartPole and Pendulum on several seeds side by side, a table, and an environment of gymnasium."""
 
 import pytest
 import torch
 
 from lib.rl.envs.cart_pole import CartPole
 from lib.rl.envs.gymnasium_adapter import GymnasiumEnv
+from lib.rl.envs.noisy_grid import NoisyGrid
 from lib.rl.envs.pendulum import Pendulum
 from lib.rl.evaluation import evaluate
-from lib.rl.policies import CategoricalPolicy, GaussianPolicy, ValueFunction
+from lib.rl.planning import policy_iteration
+from lib.rl.policies import CategoricalPolicy, GaussianPolicy, TabularPolicy, TabularValue, ValueFunction
+from lib.rl.policy_evaluation import policy_value
 from lib.rl.ppo import PPOConfig, train_ppo
 
 CART_POLE = {"rollout_steps": 32, "minibatch": 256, "epochs": 4, "learning_rate": 5e-3}
@@ -62,7 +65,7 @@ def test_pendulum_with_many_environments_and_small_minibatches():
     returns = []
 
     def look(state):
-        if state.iteration % 3 == 0:
+        if state.iteration >= 6:
             env = DoubleTorque(256, seed=tuple(100 + seed for seed in seeds))
             returns.append(evaluate(env, state.policy).mean(1))
         return bool(returns) and bool((returns[-1] >= -260).all())
@@ -75,6 +78,20 @@ def test_pendulum_with_many_environments_and_small_minibatches():
     assert bool((returns[-1] >= -260).all()), returns
     # Many data for little change: what the stuck runs of few environments lack.
     assert float(log["data_to_divergence"].median()) > 1e6
+
+
+def test_a_table_comes_near_the_exact_optimum():
+    env, gamma = NoisyGrid(64, seed=0), 0.97
+    policy = TabularPolicy(25, 4)
+    cfg = PPOConfig(rollout_steps=32, minibatch=512, learning_rate=0.1, schedule="linear", gamma=gamma, ent_coef=0.01)
+    train_ppo(env, policy, TabularValue(25), cfg, 65_536)
+    P, R = env.tables()
+    start = torch.ones(25, dtype=torch.float64) / 24
+    start[24] = 0  # the goal
+    best = float(start @ policy_iteration(P, R, gamma).V)
+    learned = float(start @ policy_value(P, R, gamma, policy.table.detach().double().softmax(-1)))
+    assert best == pytest.approx(-5.473652, abs=1e-6)
+    assert best - 0.3 < learned <= best
 
 
 def test_an_environment_of_gymnasium_is_learned_in(tmp_path):

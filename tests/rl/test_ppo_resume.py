@@ -117,6 +117,16 @@ def test_damaged_files_are_named(tmp_path, content):
         run(resume=path)
 
 
+def test_one_wrong_bit_is_found(tmp_path):
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, {"parameters": torch.zeros(1000)})
+    content = bytearray(path.read_bytes())
+    content[content.find(bytes(4000)) + 1234] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"path must name a checkpoint that can be read.*checksum"):
+        load_checkpoint(path)
+
+
 def test_files_that_would_run_code_are_refused(tmp_path):
     class Sly:
         def __reduce__(self):
@@ -137,7 +147,17 @@ def test_what_does_not_fit_is_named(tmp_path):
         run(resume=log.checkpoint, n=16)
     with pytest.raises(ValueError, match="resume must be a checkpoint of a training run"):
         run(resume={"steps": 3})
+    for table in (None, {}, {"members": None, "rows": {"steps": []}}, {**log.checkpoint["log"], "members": 1}):
+        with pytest.raises(ValueError, match="resume must fit the run, but does not: saved must be a log with"):
+            run(resume=log.checkpoint | {"log": table})
     save_checkpoint(tmp_path / "other.pt", {"mean": torch.zeros(3)})
+    nets = networks(0)
+    before = [p.detach().clone() for p in nets[0].parameters()]
+    single, *_ = run(iterations=1, dtype=torch.float32)
+    environment = log.checkpoint["environment"] | {"env": single.checkpoint["environment"]["env"]}
+    with pytest.raises(ValueError, match="resume must fit the run, but does not: saved must hold states of"):
+        run(nets=nets, resume=log.checkpoint | {"environment": environment})
+    assert all(torch.equal(p, q) for p, q in zip(nets[0].parameters(), before))
     with pytest.raises(ValueError, match="resume must be a checkpoint of a training run"):
         run(resume=tmp_path / "other.pt")
     torch.save({"format": 99}, tmp_path / "new.pt")

@@ -55,6 +55,27 @@ def test_other_files_are_refused(tmp_path, content):
         read_log(tmp_path / "missing.csv")
 
 
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ((0, 1, 2, 3), "every member once"),
+        ((0, 2, 1, 3, 4), "every member once"),
+        ((0, 1, 2, 3, 1), "every member once"),
+        ((0, 1, 2, 5, 4), "numbers"),
+    ],
+    ids=["missing", "exchanged", "twice", "text"],
+)
+def test_rows_that_do_not_fit_are_refused(tmp_path, order, message):
+    path = tmp_path / "log.csv"
+    log, *_ = run(seed=(0, 1), iterations=2)
+    log.write(path)
+    lines = path.read_text().splitlines()
+    lines.append(lines[3].replace(",256,", ",many,"))
+    path.write_text("".join(f"{lines[line]}\n" for line in order))
+    with pytest.raises(ValueError, match=f"path must name a log .*{message}"):
+        read_log(path)
+
+
 def test_an_empty_log_is_a_table_without_rows(tmp_path):
     TrainingLog().write(tmp_path / "log.csv")
     assert len(read_log(tmp_path / "log.csv")) == 0

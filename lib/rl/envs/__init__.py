@@ -22,7 +22,7 @@ else comes from :class:`VecEnv`. A walk that wins at the right end and loses at 
 ...         ended = place[..., 0].abs() >= 5
 ...         return place, (place[..., 0] >= 5).to(self.dtype), ended
 
-It has members, shards, the time limit, resets, and checkpoints, and :func:`lib.rl.ppo.train_ppo` can learn in it:
+It has members, shards, the time limit, resets, and checkpoints:
 
 >>> env = Walk(4, seed=0)
 >>> env.reset().shape, env.obs_dim, env.n_actions
@@ -31,6 +31,20 @@ It has members, shards, the time limit, resets, and checkpoints, and :func:`lib.
 ...     seen, reward, terminated, truncated, final = env.step(torch.ones(4, dtype=torch.int64))
 >>> env.elapsed.shape, Walk(4, seed=(0, 1)).reset().shape
 (torch.Size([4]), torch.Size([2, 4, 1]))
+
+and :func:`lib.rl.ppo.train_ppo` learns in it; the mean return is the share of walks that win:
+
+>>> from lib.rl.policies import CategoricalPolicy, ValueFunction
+>>> from lib.rl.ppo import PPOConfig, evaluate, train_ppo
+>>> env = Walk(16, seed=0)
+>>> policy, value_fn = CategoricalPolicy(env.obs_dim, env.n_actions, (16,)), ValueFunction(env.obs_dim, (16,))
+>>> cfg = PPOConfig(rollout_steps=32, minibatch=128, learning_rate=1e-2)
+>>> log = train_ppo(env, policy, value_fn, cfg, total_steps=4096)
+>>> evaluate(Walk(100, seed=1), policy).mean()
+tensor(1.)
+
+With an action space that is a :class:`lib.rl.spaces.Box`, ``dynamics`` clips what it is given: a normal distribution
+knows no bounds (:class:`lib.rl.policies.GaussianPolicy`).
 
 Environments go to gymnasium and come from it in :mod:`lib.rl.envs.gymnasium_adapter`.
 """

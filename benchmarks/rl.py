@@ -27,7 +27,7 @@ import torch
 from benchmarks import rl_cases as cases
 from benchmarks import rl_cuda, rl_learning
 from benchmarks import rl_peers as peers
-from benchmarks.timing import Bars, peak_tensor_bytes, race
+from benchmarks.timing import Bars, keep_freed_memory, peak_tensor_bytes, race
 from lib import results
 from lib.rl.envs.acrobot import Acrobot
 from lib.rl.envs.breakout import MiniBreakout
@@ -49,9 +49,9 @@ OTHERS = {
     "breakout": (MiniBreakout, "Breakout-MinAtar"),
 }
 NOTE = (
-    "float32; processor time of one core, median of {rounds} rounds; actions drawn before the environments are timed; "
-    "an update is 128 steps of every environment and 4 epochs of 4 minibatches through two 64-64 tanh networks; peak "
-    "memory of all tensors of a learner and its update in a fresh process"
+    "float32; processor time of one core, median of {rounds} rounds; the process keeps freed memory "
+    "(MALLOC_TRIM_THRESHOLD_); actions drawn before the environments are timed; an update is 128 steps of every environment "
+    "and 4 epochs of 4 minibatches through two 64-64 tanh networks; peak memory of all tensors of a learner and its update in a fresh process"
 )
 
 
@@ -225,4 +225,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main()

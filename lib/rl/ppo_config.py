@@ -92,7 +92,8 @@ class PPOConfig:
         Rewards are multiplied with this before anything is learned from them; returns are reported without.
     tile : int, optional
         Rows that pass through the networks at once, so that activations stay in a CPU's cache and the memory of an
-        update is that of its rollout. By default what the networks ask for.
+        update is that of its rollout. By default what the networks ask for; on a CPU fewer, where the rollout is
+        large enough to be what fills the memory.
     bf16 : bool
         Run the networks in bfloat16 where autocast does; parameters stay as they are.
     compile : str, optional

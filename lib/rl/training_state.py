@@ -28,6 +28,12 @@ PARTS = 95
 """A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units and their gradient some 800:
 one part in 95 that passes through the networks adds about a sixth to the memory of an update."""
 
+FEWEST = 1366
+"""Fewer rows at once cost more calls than they save memory."""
+
+SMALL = 2**15
+"""A rollout of so many transitions keeps a megabyte or two: its tiles are as large as the networks like them."""
+
 
 class TrainingDiverged(FloatingPointError):
     """Training met a loss or gradient that is not finite, and stopped.
@@ -303,7 +309,8 @@ def _tile(env: VecEnv, policy: nn.Module, value_fn: nn.Module, cfg: PPOConfig) -
     asked = min([network.rows_per_tile for network in networks if hasattr(network, "rows_per_tile")], default=8192)
     if env.device.type != "cpu":
         return asked
-    rows = min(asked, max(1366, cfg.rollout_steps * env.n // PARTS))
+    collected = cfg.rollout_steps * env.n
+    rows = asked if collected <= SMALL else min(asked, max(FEWEST, collected // PARTS))
     return -(-cfg.minibatch // -(-cfg.minibatch // rows))  # tiles of one size, and not a few rows at the end
 
 

@@ -50,8 +50,9 @@ OTHERS = {
 }
 NOTE = (
     "float32; processor time of one core, median of {rounds} rounds; the process keeps freed memory "
-    "(MALLOC_TRIM_THRESHOLD_); actions drawn before the environments are timed; an update is 128 steps of every environment "
-    "and 4 epochs of 4 minibatches through two 64-64 tanh networks; peak memory of all tensors of a learner and its update in a fresh process"
+    "(MALLOC_TRIM_THRESHOLD_); actions drawn before the environments are timed; an update is 128 steps of every "
+    "environment and 4 epochs of 4 minibatches through two 64-64 tanh networks; peak memory of all tensors of a "
+    "learner and its update in a fresh process"
 )
 
 

@@ -18,6 +18,8 @@ from lib.site import serve
 from lib.site.layout import ROOT
 
 torch.set_num_threads(1)
+# Tables without tests: looking there for doctests, pytest would read each a second time, beside test_bad_input.py.
+collect_ignore = ["bad_input"]
 # The same examples on every machine and no deadline: no test depends on how fast it runs.
 settings.register_profile(
     "book", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lib import token_dynamics
@@ -21,15 +21,17 @@ SIGNED = st.one_of(SIZES, SIZES.map(lambda size: -size))
     st.one_of(st.floats(-2, -0.2), st.floats(0.2, 2)),
     st.floats(0.1, 3),
 )
+@example([0.125], 1.0, -0.25, 1.0)
 @settings(max_examples=30, deadline=None)
 def test_fixed_steps_agree_with_the_adaptive_integrator(x0, mu, s, a):
-    path = token_dynamics.follow_tokens(x0, mu, s, a, steps=160, length=42.0)
+    # Fourth order: a sharp turn that is off by half a percent in 160 steps is off by a sixteenth of that in 320.
+    path = token_dynamics.follow_tokens(x0, mu, s, a, steps=320, length=42.0)
     if token_dynamics.dynamics_regime(mu, s, x0) == "fast":
         end = token_dynamics.first_blow_up(x0, mu, s, a)
         assert float(path.times[-1]) == pytest.approx(end.time, rel=1e-3)
         return
     seen = (path.times > 0) & (path.times < 1e8)
-    at = seen.nonzero()[::12, 0]
+    at = seen.nonzero()[::24, 0]
     exact = token_dynamics.integrate_tokens(x0, mu, s, a, path.times[at])
     torch.testing.assert_close(path.tokens[at], exact, rtol=2e-3, atol=0)
     assert float(path.times[-1]) > 1e7

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lib import checks
+from lib._plain_operations import needs_plain_operations
 from lib.rl import _strips
 from lib.rl.streams import derived_seed
-from lib.ssm._autograd import needs_plain_operations
 
 __all__ = ["MLP", "member_seeds"]
 

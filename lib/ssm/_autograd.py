@@ -1,4 +1,4 @@
-"""Gradients that are written out: what they ask of the caller, and when plain operations have to run instead."""
+"""Gradients that are written out: what they ask of the caller, and how they are checked against torch's own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-
-from lib.live import tracing
 
 __all__ = [
     "differentiable_once",
     "first_difference",
-    "needs_plain_operations",
     "of_log_decays",
     "with_gradients",
     "without_autocast",
@@ -64,19 +60,6 @@ def of_log_decays(sums: Tensor, log_decay: Tensor) -> Tensor:
     give there is their rounding, which a large rate would blow up in the gradient of its step length.
     """
     return sums.masked_fill(log_decay < math.log(torch.finfo(log_decay.dtype).eps), 0)
-
-
-def needs_plain_operations(*tensors: Tensor | None) -> bool:
-    """Whether a figure is being recorded, or a tensor is differentiated forwards or handled by torch.func."""
-    if tracing.active():
-        return True
-    forwards = not torch.is_inference_mode_enabled()
-    given = [tensor for tensor in tensors if tensor is not None]
-    return any(
-        torch.func.debug_unwrap(tensor) is not tensor
-        or (forwards and forward_ad.unpack_dual(tensor).tangent is not None)
-        for tensor in given
-    )
 
 
 def with_gradients(core: Callable, given, arrived) -> list[Tensor]:

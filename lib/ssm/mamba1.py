@@ -12,8 +12,8 @@ from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
 from lib import checks
+from lib._plain_operations import needs_plain_operations
 from lib.ssm import _block, _initial, selective
-from lib.ssm._autograd import needs_plain_operations
 from lib.ssm._block import BlockState, SequenceBlock
 from lib.ssm.selective import selective_scan, selective_step
 from lib.ssm.state import padding

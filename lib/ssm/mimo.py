@@ -16,8 +16,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from lib import checks
+from lib._plain_operations import needs_plain_operations
 from lib.ssm import backends, rotation
-from lib.ssm._autograd import needs_plain_operations, without_autocast
+from lib.ssm._autograd import without_autocast
 from lib.ssm._frame import finish, in_turning_frame, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.state import ScanState, read

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from lib import checks
+from lib._plain_operations import needs_plain_operations
 from lib.ssm import _chunks, backends, masks, rotation
-from lib.ssm._autograd import needs_plain_operations, without_autocast
+from lib.ssm._autograd import without_autocast
 from lib.ssm._frame import finish, in_turning_frame, per_head, to_heads
 from lib.ssm._reference import sequential
 from lib.ssm.backends import BACKENDS

@@ -25,9 +25,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from lib import checks
+from lib._plain_operations import needs_plain_operations
 from lib.live import tracing
 from lib.ssm import _selective_autograd
-from lib.ssm._autograd import first_difference, needs_plain_operations, with_gradients, without_autocast
+from lib.ssm._autograd import first_difference, with_gradients, without_autocast
 
 __all__ = ["selective_scan", "selective_step"]
 

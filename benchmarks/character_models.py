@@ -14,13 +14,12 @@ import argparse
 import json
 import platform
 import statistics
-import sys
 import time
 from functools import partial
 
 import torch
 
-from lib import results
+from benchmarks.report import Record
 from lib.progress import ProgressBar
 from lib.ssm.language_model import LanguageModel
 from lib.ssm.language_training import bits_per_token, encode_characters, help_text, train_language_model
@@ -66,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/mamba3/char-lm-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("character_models", arguments)
     tokens, alphabet = encode_characters(help_text())
     cut = 9 * len(tokens) // 10
     values: dict[str, float | list[float]] = {
@@ -113,19 +112,14 @@ def main(arguments: list[str] | None = None) -> None:
             values[f"{name}_losses_seed{seed}"] = means
     print(json.dumps({name: value for name, value in values.items() if not isinstance(value, list)}, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "mamba3",
             "char-lm-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.character_models "
-            + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=range(options.seeds),
             note=f"help texts of Python {platform.python_version()}, last tenth held out; two layers, {WIDTH} wide, "
             "float32; losses at the best rate are means over 20 steps, nats per character; CPU seconds of one thread",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -11,16 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
-import sys
-import time
 from functools import partial
 
 import torch
 from torch.nn.functional import softplus
 
+from benchmarks.report import Record
 from benchmarks.timing import race
-from lib import results
 from lib.ssm import costs, scan
 
 BATCH, TIME, HEADS, WIDTH, CELLS = 1, 1024, 4, 16, 16
@@ -48,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/mamba3/chunk-length-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("chunk_length", arguments)
     exact = inputs()
     wanted, _ = scan.scan_sequential(*exact)
     given = [part.float() for part in exact]
@@ -71,18 +68,14 @@ def main(arguments: list[str] | None = None) -> None:
     }
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "mamba3",
             "chunk-length-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.chunk_length " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[0],
             note=f"forward, float32, {TIME} tokens, {HEADS} heads of width {WIDTH} with {CELLS} cells; processor time, "
             f"median of {options.rounds} rounds",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -13,16 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import resource
-import sys
-import time
 
 import numpy as np
 import torch
 
+from benchmarks.report import Record
 from benchmarks.timing import best_of
-from lib import fisher, markov, results
+from lib import fisher, markov
 
 SEED = 0
 CODES = [1, 2, 4, 5, 7, 8, 11]
@@ -160,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/fisher-rao/metrics-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("fisher", arguments)
     ways = contenders(problems(options.pairs, options.chains, options.side))
     print("largest differences from ours")
     gaps = check(ways)
@@ -177,19 +175,15 @@ def main(arguments: list[str] | None = None) -> None:
     values["peak_process_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "fisher-rao",
             "metrics-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.fisher " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64 where not said; CPU seconds, best of {options.rounds} rounds; geomstats' "
             "formulas in numpy, without its dispatch; chains in loops compiled before; checks of the arguments "
             "included in ours",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

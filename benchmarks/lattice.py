@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -28,7 +26,8 @@ from torch import Tensor
 from benchmarks import lattice_peers as peers
 from benchmarks import timing
 from benchmarks.lattice_peers import COUPLING, DT, MIXING, UPDATED
-from lib import kuramoto, lattice_field, results, site_clocks
+from benchmarks.report import Record
+from lib import kuramoto, lattice_field, site_clocks
 from lib.progress import ProgressBar
 
 SEED = 0
@@ -304,28 +303,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity") and device.type == "cpu":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    timing.keep_to_one_core(device)
     if options.peak:
         print(peak(options.peak, options.sides[0]))
         return
-    began = time.perf_counter()
+    record = Record("lattice", arguments, device)
     values = measure(options, device)
     print(json.dumps(values, indent=2))
     if options.write:
-        where = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, one thread"
-        path = results.write(
+        record.write(
             "lattice",
             f"field-{device.type}",
             values,
-            device=where,
-            command="python -m benchmarks.lattice " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float32; one core, median of {options.rounds} rounds; loops over pairs extrapolated",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

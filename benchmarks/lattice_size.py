@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
-import sys
-import time
 
 import torch
 
-from lib import lattice_field, results
+from benchmarks.report import Record
+from lib import lattice_field
 
 DT = 0.05
 COUPLINGS = (0.5, 2.0)
@@ -62,23 +60,19 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("lattice_size", arguments, device)
     largest = 64 if options.quick else 1024 if device.type == "cpu" else 2048
     sides = [side for side in REPLICAS if side <= largest]
     values = order_against_size(sides, [10, 20] if options.quick else [100, 500], device)
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "lattice",
             f"finite-size-{device.type}",
             values,
-            device=torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.lattice_size " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=list(range(max(values["replicas"]))),
             note=f"float32, Euler steps of {DT}; spread: standard deviation over the seeds of a size",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

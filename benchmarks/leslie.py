@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
-import sys
 import time
 
 import numpy as np
 import torch
 
-from lib import leslie, results
+from benchmarks.report import Record
+from lib import leslie
 
 CLASSES = 3
 SEED = 0
@@ -99,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("leslie", arguments, device)
 
     A, B, C, D, x0, y0 = leslie.random_competition(
         options.systems, CLASSES, torch.Generator().manual_seed(SEED), torch.float32
@@ -164,18 +163,13 @@ def main(arguments: list[str] | None = None) -> None:
         f"{1e6 * best['numpy_loop'] / options.systems:.0f} us a system, extrapolated)"
     )
     if options.write:
-        name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, one thread"
-        path = results.write(
+        record.write(
             "leslie",
             f"ensemble-{device.type}",
             values,
-            device=name,
-            command="python -m benchmarks.leslie " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float32; numpy loop extrapolated from {options.sample} systems; best of {options.rounds} rounds",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ import json
 import platform
 import statistics
 import sys
-import time
 
 from playwright.sync_api import sync_playwright
 
-from lib import results
+from benchmarks.report import Record
 from lib.live import runtime
 from lib.site import browser, serve
 from lib.site.layout import ROOT
@@ -82,15 +81,15 @@ def measure_page(context, address: str) -> tuple[float, list[dict]]:
     return sum(sizes) / 1e3, rows
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write results/live/figures-chromium.json")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     pages = [p for p in sorted(SITE.rglob("*.html")) if '<figure class="live"' in p.read_text(encoding="utf8")]
     if not pages:
         print("no page with live figures in _build/html: run `make book` first")
         return 1
-    began = time.perf_counter()
+    record = Record("live", arguments)
     server, address = serve.start(SITE, prefix="/book/")
     report, broken = [], []
     with sync_playwright() as playwright:
@@ -125,22 +124,19 @@ def main() -> int:
     if size > RUNTIME_KB:
         broken.append(f"runtime {size:.1f} kB")
     print("\n" + ("all within budget" if not broken else "over budget: " + "; ".join(broken)))
-    if arguments.write:
+    if options.write:
         values = {"runtime kB": size}
         for entry in report:
             values[f"{entry['page']}: kB without Plotly"] = entry["page kB without Plotly"]
             values |= {f"{row['figure']}: {what}": row[what] for row in entry["figures"] for what in head}
-        path = results.write(
+        record.write(
             "live",
             "figures-chromium",
             values,
-            device=f"headless Chromium {version}, {platform.machine()}",
-            command="python -m benchmarks.live --write",
-            seconds=time.perf_counter() - began,
+            device_name=f"headless Chromium {version}, {platform.machine()}",
             seeds=[7],
             note=f"medians over {MOVES} drawn settings",
         )
-        print(f"wrote {path.relative_to(ROOT)}")
     return 1 if broken else 0
 
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
-import sys
 import time
 
 import numpy as np
 import torch
 
-from lib import observers, results
+from benchmarks.report import Record
+from lib import observers
 
 SEED = 0
 LEARNING_RATE = 0.3
@@ -218,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("observers", arguments, device)
     values = {"observers": options.observers, "steps": options.steps}
     values |= learning(options.observers, options.steps, options.sample, options.rounds, device)
     values |= fisher(options.spins, options.rounds, device)
@@ -228,21 +227,16 @@ def main(arguments: list[str] | None = None) -> None:
         values["peak_gpu_megabytes"] = torch.cuda.max_memory_allocated() / 1e6
     print(json.dumps(values, indent=2))
     if options.write:
-        name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, one thread"
-        path = results.write(
+        record.write(
             "good-regulator",
             f"observers-{device.type}",
             values,
-            device=name,
-            command="python -m benchmarks.observers " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=(
                 f"float64; numpy loop extrapolated from {options.sample} observers, tuples from {2**options.small} "
                 f"edges; best of {options.rounds} rounds, {'CPU time' if device.type == 'cpu' else 'wall time'}"
             ),
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

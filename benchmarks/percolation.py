@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import platform
-import sys
 import time
 from pathlib import Path
 
@@ -24,7 +22,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from lib import percolation, results
+from benchmarks.report import Record
+from lib import percolation
 from lib.components import numbered
 from lib.landscape import random_field
 
@@ -103,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("percolation", arguments, device)
 
     side = options.side
     sites = percolation.random_sites(percolation.SITE_THRESHOLD[4], side, 1, SEED)[0].to(device)
@@ -150,19 +149,14 @@ def main(arguments: list[str] | None = None) -> None:
         f"{values['authors_boxes_ours_over_reduceat']:.1f} x with the authors' sizes"
     )
     if options.write:
-        name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, one thread"
-        path = results.write(
+        record.write(
             "fisher-rao",
             f"percolation-{device.type}",
             values,
-            device=name,
-            command="python -m benchmarks.percolation " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"CPU time on a CPU, wall time with a GPU; best of {options.rounds} rounds; random sites at "
             "the threshold, boundary of a random field",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -12,17 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import sys
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.report import Record
 from benchmarks.timing import best_of
-from lib import results
 from lib.rl.networks import MLP
 
 SEED = 0
@@ -120,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/ppo-scaling/gradient-step-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("policy_gradient_step", arguments)
     networks, obs, arrived = problem(options.rows)
     theirs = [sequential(network) for network in networks]
     tile = networks[0].rows_per_tile
@@ -144,19 +141,14 @@ def main(arguments: list[str] | None = None) -> None:
             values[f"ratio_to_{name}"] = taken / best["ours"]
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "ppo-scaling",
             "gradient-step-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.policy_gradient_step "
-            + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float32; CPU seconds, best of {options.rounds} rounds; ours in parts of one tile, as in lib.rl.ppo"
             ", and all at once, with activations computed twice; torch's autograd also in parts of half a tile",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

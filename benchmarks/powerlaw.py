@@ -14,9 +14,7 @@ import argparse
 import json
 import logging
 import math
-import platform
 import resource
-import sys
 import time
 import warnings
 
@@ -25,8 +23,9 @@ import scipy
 import torch
 from scipy.optimize import curve_fit
 
+from benchmarks.report import Record
 from benchmarks.timing import best_of
-from lib import law_intervals, results
+from lib import law_intervals
 from lib.heavy_tail import bootstrap_heavy_tail, fit_heavy_tail
 from lib.joint_fit import bootstrap_joint_law
 from lib.joint_laws import BESIROGLU
@@ -203,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/scaling-laws/fits-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("powerlaw", arguments)
     problem = curve_problem(options.refits, options.points)
     loop = min(options.loop, options.refits)
     ways = contenders(problem, options.refits, loop)
@@ -219,20 +218,16 @@ def main(arguments: list[str] | None = None) -> None:
     values["peak_process_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "scaling-laws",
             "fits-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.powerlaw " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64; CPU seconds, best of {options.rounds} rounds; scipy {scipy.__version__} curve_fit of {loop}"
             " samples; floors start at the optimum of the original curve, decays at (1, 1, 0), for both; ours "
             "as a whole also fits, resamples and takes intervals; a tail sample chooses its start anew, ours of 100 "
             "candidates, powerlaw's of all values; coverage of percentile intervals at nominal 95 %",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

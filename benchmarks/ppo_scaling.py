@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,7 +28,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lib import results
+from benchmarks.report import Record
 from lib.progress import ProgressBar
 from lib.rl import checkpoints
 from lib.rl.envs.cart_pole import CartPole
@@ -227,11 +225,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write the curves to results/ppo-scaling")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    kind = torch.device(options.device).type
-    runs = RUNS if kind == "cpu" else cuda_runs(options.steps)
+    record = Record("ppo_scaling", arguments, options.device)
+    runs = RUNS if record.device.type == "cpu" else cuda_runs(options.steps)
     chosen = runs if options.only is None else {name: runs[name] for name in options.only}
     seeds = tuple(range(options.seeds))
-    began = time.perf_counter()
     values: dict[str, float | list[float]] = {}
     ends: dict[str, dict] = {}
     bar = ProgressBar("runs")
@@ -243,17 +240,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{name:20s} {found['seconds']:8.1f} s   last three returns {found['plateau']}", flush=True)
         bar(done + 1, len(chosen))
     if options.write:
-        path = results.write(
+        record.write(
             "ppo-scaling",
-            f"learning-curves-{kind}",
+            f"learning-curves-{record.device.type}",
             values,
-            device=torch.cuda.get_device_name() if kind == "cuda" else f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.ppo_scaling " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=seeds,
             note=NOTE,
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
-import time
 
 import torch
 
-from lib import results
+from benchmarks.report import Record
 from lib.learning_curves import lower_envelope, shards
 from lib.ngrams import WittenBellLM, block_split, encode, stdlib_text
 
@@ -50,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/scaling-laws/ngrams-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("scaling_ngrams", arguments)
     sizes, bits, stored = curves(options.longest)
     orders = torch.arange(1, ORDER + 1)
     envelope, best = lower_envelope(orders, bits[..., 1:])
@@ -76,18 +74,14 @@ def main(arguments: list[str] | None = None) -> None:
         if "slope" in name or "best" in name:
             print(f"{name:28s}", *(f"{entry:.3f}" for entry in value))
     if options.write:
-        path = results.write(
+        record.write(
             "scaling-laws",
             "ngrams-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.scaling_ngrams " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=list(range(SHUFFLES)),
             note="bits per symbol on 64 validation blocks of 1024 symbols; text of the standard library of Python "
             f"{platform.python_version()}",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from lib import results
+from benchmarks.report import Record
 from lib.char_scaling import char_model, source_split
 from lib.sweep import Sweep, run
 
@@ -64,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="points computed at once")
     parser.add_argument("--write", action="store_true", help="write results/scaling-laws/char-lm-cpu.json")
     options = parser.parse_args(arguments)
+    record = Record("scaling_sweep", arguments)
     options.tables.mkdir(parents=True, exist_ok=True)
     found = {}
     for name, description in {"char-lm": sweep(GRID, SEEDS), "char-lm-held-out": sweep(HELD_OUT, 1)}.items():
@@ -75,12 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
         report(found[name])
     if options.write:
         split = source_split()
-        path = results.write(
+        record.write(
             "scaling-laws",
             "char-lm-cpu",
             values(found["char-lm"], found["char-lm-held-out"]),
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.scaling_sweep " + " ".join(sys.argv[1:] if arguments is None else arguments),
             seconds=sum(float(columns["seconds"].sum()) for columns in found.values()),
             seeds=list(range(SEEDS)),
             note=f"transformer of depth 2, context 64, batches of 8 windows, float32; loss in nats "
@@ -88,7 +86,6 @@ def main(arguments: list[str] | None = None) -> None:
             f"{platform.python_version()}: {split.train.numel()} characters for training, "
             f"{split.validation.numel()} for validation",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import torch
@@ -26,6 +23,7 @@ from torch import Tensor
 
 from benchmarks import ssm_cuda, ssm_decode
 from benchmarks import ssm_peers as peers
+from benchmarks.report import Record
 from benchmarks.ssm_cases import (
     MAMBA3_CONTENDERS,
     SEED,
@@ -38,8 +36,7 @@ from benchmarks.ssm_cases import (
     selective_inputs,
     ssd_inputs,
 )
-from benchmarks.timing import Bars, peak_bytes, race
-from lib import results
+from benchmarks.timing import Bars, keep_to_one_core, peak_bytes, race
 from lib.ssm import mimo
 
 RANK = 4
@@ -230,28 +227,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shape", type=int, nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity") and device.type == "cpu":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    keep_to_one_core(device)
     if options.peak:
         print(peak(options.peak, tuple(options.shape)))
         return
-    began = time.perf_counter()
+    record = Record("ssm", arguments, device)
     values = measure(options) if device.type == "cpu" else ssm_cuda.measure(device, options.quick)
     print(json.dumps(values, indent=2))
     if options.write:
-        cuda = device.type == "cuda"
-        path = results.write(
+        record.write(
             "mamba3",
             f"ssm-{device.type}",
             values,
-            device=torch.cuda.get_device_name(device) if cuda else f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.ssm " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
-            note=ssm_cuda.NOTE if cuda else NOTE.format(rounds=options.rounds),
+            note=NOTE.format(rounds=options.rounds) if device.type == "cpu" else ssm_cuda.NOTE,
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -14,15 +14,13 @@ import argparse
 import contextlib
 import json
 import math
-import platform
 import statistics
-import sys
 import time
 
 import torch
 from torch import Tensor
 
-from lib import results
+from benchmarks.report import Record
 from lib.progress import ProgressBar
 from lib.ssm import state_tracking
 from lib.ssm.language_model import LanguageModel
@@ -115,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/mamba3/parity-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("state_tracking", arguments)
     values: dict[str, float | list[float]] = {"positions": POSITIONS, "trained_lengths": options.lengths}
     runs = [(variant, length, seed) for variant in SLUGS for length in options.lengths for seed in range(options.seeds)]
     bar = ProgressBar("trained models")
@@ -140,18 +138,14 @@ def main(arguments: list[str] | None = None) -> None:
     values["median_training_seconds"] = statistics.median(seconds)
     print(json.dumps({name: value for name, value in values.items() if not isinstance(value, list)}, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "mamba3",
             "parity-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.state_tracking " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=range(options.seeds),
             note=f"scaled accuracy in percent (0 is guessing) on {options.strings} random strings, the same for all; "
             "one layer, 32 wide, 400 steps of 32 strings, float32; CPU seconds of one thread",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from pathlib import Path
 import torch
 
 WARM, SAMPLES = 10, 50
-
-
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
@@ -26,6 +24,13 @@ def keep_freed_memory() -> None:
     """
     if any(name not in os.environ for name in KEPT):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], KEPT | os.environ)
+
+
+def keep_to_one_core(device: torch.device) -> None:
+    """One thread of torch's, and on a CPU one core: the last of those that this process may use."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity") and device.type == "cpu":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def race(

@@ -20,9 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import statistics
-import sys
 import time
 from functools import partial
 
@@ -30,7 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lib import results, token_dynamics
+from benchmarks.report import Record
+from lib import token_dynamics
 from lib.progress import ProgressBar
 from lib.ssm.language_model import LanguageModel
 from lib.ssm.language_training import bits_per_token, encode_characters, help_text, train_language_model
@@ -252,23 +251,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/token-dynamics/<part>-<device>.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began, busy = time.perf_counter(), time.process_time()
+    record, busy = Record("token_dynamics", arguments, options.device), time.process_time()
     values = PARTS[options.part](options)
     values["cpu_seconds"] = time.process_time() - busy
     print(json.dumps({name: value for name, value in values.items() if "spectrum" not in name}, indent=2))
     if options.write:
-        cuda = options.device.startswith("cuda")
-        path = results.write(
+        record.write(
             "token-dynamics",
-            f"{options.part}-{'cuda' if cuda else 'cpu'}",
+            f"{options.part}-{record.device.type}",
             values,
-            device=torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.token_dynamics " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=list(range(options.seeds)) if options.part == "refinements" else [0],
             note=NOTES[options.part],
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ All sums over actions therefore run over the first dimension. Nothing is compute
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["draw", "log_probabilities", "score"]
+__all__ = ["draw", "log_probabilities", "score", "score_vjp"]
 
 
 def _actions_first(logits: Tensor) -> Tensor:
@@ -45,3 +47,26 @@ def score(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of actions (...) under logits (..., k), and the entropies of the distributions."""
     logp = _actions_first(logits).log_softmax(0)
     return logp.gather(0, action.unsqueeze(0)).squeeze(0), -(logp.exp() * logp).sum(0)
+
+
+@torch.no_grad()
+def score_vjp(logits: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, float], Tensor]]:
+    """:func:`score` of logits with rows last, (..., k, n), and actions (..., n), with its vector-Jacobian product.
+
+    What is returned last takes the slopes of a loss in the log-probabilities and, one number, in the entropies, and
+    gives those in the logits. It can be called once.
+    """
+    logps = logits.log_softmax(-2)
+    probability = logps.exp()
+    chosen = action.unsqueeze(-2)
+    logp = logps.gather(-2, chosen).squeeze(-2)
+    entropy = (probability * logps).sum(-2).neg_()
+
+    @torch.no_grad()
+    def pull(of_logp: Tensor, of_entropy: float) -> Tensor:
+        # d log p_a / d z_j = [a = j] - p_j, and d H / d z_j = -p_j (log p_j + H).
+        of_logp = of_logp.unsqueeze(-2)
+        slope = logps.add_(entropy.unsqueeze(-2)).mul_(of_entropy).add_(of_logp).mul_(probability).neg_()
+        return slope.scatter_add_(-2, chosen, of_logp)
+
+    return logp, entropy, pull

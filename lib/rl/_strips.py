@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ACTIVATIONS", "STRIPS_OF_A_TILE", "WrittenGradient", "evaluate", "layers_of", "plain_rows"]
+__all__ = ["ACTIVATIONS", "STRIPS_OF_A_TILE", "Layers", "WrittenGradient", "evaluate", "layers_of", "plain_rows", "pull"]
 
 # A batch of one tile keeps its activations for the backward pass: to compute them again takes a tenth of a step.
 STRIPS_OF_A_TILE = 4
+
+NARROW = 16
+"""Up to this width of the input the gradient of a layer's weights is a faster product the other way round: a third of
+the time for four inputs."""
 
 
 class _Tanh:
@@ -49,6 +53,29 @@ def layers_of(parameters: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[
     return parameters[:layers], parameters[layers:]
 
 
+class Layers:
+    """Weights and biases of a network, and the views of them that its passes use, made once.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        Weights ([members,] out, in), then biases ([members,] out).
+    activation : str
+        One of :data:`ACTIVATIONS`.
+    strip : int
+        Rows that pass through all layers at once.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], activation: str, strip: int):
+        self.weights, biases = layers_of(parameters)
+        self.turned = [weight.mT for weight in self.weights]
+        self.biases = [bias.unsqueeze(-2) for bias in biases]
+        self.last_bias = biases[-1].unsqueeze(-1)
+        self.activation = ACTIVATIONS[activation]
+        self.strip = strip
+        self.widest = max((weight.shape[-1] for weight in self.weights[1:]), default=0)
+
+
 def plain_rows(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type) -> Tensor:
     """The network in plain operations, for rows of shape ([members,] rows, width)."""
     h = x.to(weights[0].dtype)
@@ -61,45 +88,39 @@ def plain_rows(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], a
     return h
 
 
-def evaluate(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: type,
-    strip: int,
-    kept: list[list[Tensor]] | None = None,
-) -> Tensor:
-    """Output of rows ([members,] rows, width), strip by strip; the activations are kept in a list, if one is given."""
-    # The output is narrow: stored with rows last, it is written and read without strides.
-    y = weights[-1].new_empty(*x.shape[:-2], weights[-1].shape[-2], x.shape[-2])
-    room = _room(x, weights, strip) if kept is None else None
-    for start, length in _strips(x.shape[-2], strip):
-        part = x.narrow(-2, start, length).to(y.dtype)
-        activations = _hidden(part, weights, biases, activation, room)
+def evaluate(x: Tensor, layers: Layers, kept: list[list[Tensor]] | None = None) -> Tensor:
+    """Output of rows ([members,] rows, width), strip by strip; the activations are kept in a list, if one is given.
+
+    The output is ([members,] out, rows): it is narrow, and with rows last it is written and read without strides.
+    """
+    last = layers.weights[-1]
+    y = last.new_empty(*x.shape[:-2], last.shape[-2], x.shape[-2])
+    room = _room(x, layers) if kept is None else None
+    for start, length in _strips(x.shape[-2], layers.strip):
+        part = _rows(x, start, length).to(y.dtype)
+        activations = _hidden(part, layers, room)
         if kept is not None:
             kept.append(activations)
-        torch.matmul(weights[-1], (activations or [part])[-1].mT, out=y.narrow(-1, start, length))
-    return y.add_(biases[-1].unsqueeze(-1)).mT
+        torch.matmul(last, (activations or [part])[-1].mT, out=y.narrow(-1, start, length))
+    return y.add_(layers.last_bias)
 
 
-def _hidden(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type, room: Sequence[Tensor] | None
-) -> list[Tensor]:
+def _hidden(x: Tensor, layers: Layers, room: Sequence[Tensor] | None) -> list[Tensor]:
     """Activations of the hidden layers of one strip, in the room there is or in fresh tensors."""
     activations = []
     h = x
-    for layer in range(len(weights) - 1):
-        out = None if room is None else room[layer].narrow(-2, 0, x.shape[-2])
-        h = torch.matmul(h, weights[layer].mT, out=out)
-        activation.apply_(h.add_(biases[layer].unsqueeze(-2)))
+    for layer, turned in enumerate(layers.turned[:-1]):
+        out = None if room is None else _rows(room[layer], 0, x.shape[-2])
+        h = torch.matmul(h, turned, out=out)
+        layers.activation.apply_(h.add_(layers.biases[layer]))
         activations.append(h)
     return activations
 
 
-def _room(x: Tensor, weights: Sequence[Tensor], strip: int) -> list[Tensor]:
+def _room(x: Tensor, layers: Layers) -> list[Tensor]:
     """Memory for the activations of a strip, used for one strip after the other."""
-    length = min(strip, x.shape[-2])
-    return [weight.new_empty(*x.shape[:-2], length, weight.shape[-2]) for weight in weights[:-1]]
+    length = min(layers.strip, x.shape[-2])
+    return [weight.new_empty(*x.shape[:-2], length, weight.shape[-2]) for weight in layers.weights[:-1]]
 
 
 def _strips(rows: int, strip: int) -> list[tuple[int, int]]:
@@ -107,13 +128,68 @@ def _strips(rows: int, strip: int) -> list[tuple[int, int]]:
     return [(start, min(strip, rows - start)) for start in range(0, rows, strip)]
 
 
+def _rows(x: Tensor, start: int, length: int) -> Tensor:
+    """Some rows, or all of them without the cost of a view."""
+    return x if length == x.shape[-2] else x.narrow(-2, start, length)
+
+
+def pull(
+    arrived: Tensor,
+    x: Tensor,
+    layers: Layers,
+    kept: Sequence[Sequence[Tensor]] | None,
+    places: Sequence[Tensor],
+    of_input: Tensor | None = None,
+) -> None:
+    """Add the gradients of all parameters to ``places``, from that of the output, ([members,] out, rows).
+
+    What :func:`evaluate` kept is written over; without it the activations are computed again. The gradient of the input
+    is written to ``of_input``, if given.
+    """
+    of_weights, of_biases = layers_of(places)
+    room = _room(x, layers) if kept is None else None
+    half = (min(layers.strip, x.shape[-2]) + 1) // 2
+    behind = layers.last_bias.new_empty(half * layers.widest * x.shape[:-2].numel())
+    for number, (start, length) in enumerate(_strips(x.shape[-2], layers.strip)):
+        part = _rows(x, start, length).to(behind.dtype)
+        inputs = [part, *(_hidden(part, layers, room) if kept is None else kept[number])]
+        change = arrived.narrow(-1, start, length).mT
+        for layer in reversed(range(len(inputs))):
+            _add_product(of_weights[layer], change, inputs[layer])
+            of_biases[layer].add_(change.sum(-2))
+            if layer:
+                change = _before(change, layers.weights[layer], inputs[layer], layers.activation, behind, half)
+            elif of_input is not None:
+                torch.matmul(change, layers.weights[0], out=_rows(of_input, start, length))
+
+
+def _add_product(place: Tensor, change: Tensor, inputs: Tensor) -> None:
+    """Add the gradient of a layer's weights."""
+    if inputs.shape[-1] <= NARROW:
+        place.add_(torch.matmul(inputs.mT, change).mT)
+    elif place.dim() == 2:
+        place.addmm_(change.mT, inputs)
+    else:
+        place.baddbmm_(change.mT, inputs)
+
+
+def _before(change: Tensor, weight: Tensor, activated: Tensor, activation: type, behind: Tensor, half: int) -> Tensor:
+    """Gradient before an activation function, written over what it returned; in halves, which share some room."""
+    for start, length in _strips(change.shape[-2], half):
+        place = _rows(activated, start, length)
+        arrived = behind[: place.numel()].view(place.shape)
+        torch.matmul(_rows(change, start, length), weight, out=arrived)
+        activation.backward_(arrived, place)
+    return activated
+
+
 class WrittenGradient(torch.autograd.Function):
     """:func:`evaluate` and its gradient, strip by strip."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, activation: type, strip: int, *parameters: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, activation: str, strip: int, *parameters: Tensor) -> Tensor:
         kept = [] if x.shape[-2] <= STRIPS_OF_A_TILE * strip else None
-        y = evaluate(x, *layers_of(parameters), activation, strip, kept)
+        y = evaluate(x, Layers(parameters, activation, strip), kept)
         ctx.save_for_backward(x, *parameters, *itertools.chain(*(kept or ())))
         ctx.parameters, ctx.activation, ctx.strip = len(parameters), activation, strip
         ctx.overwritten = False
@@ -127,56 +203,16 @@ class WrittenGradient(torch.autograd.Function):
                 "asks for a second: use torch.func, or parts of at most half of rows_per_strip rows"
             )
         x, *saved = ctx.saved_tensors
-        weights, biases = layers_of(saved[: ctx.parameters])
+        parameters, activated = saved[: ctx.parameters], saved[ctx.parameters :]
         # The first backward pass writes over the activations, as data, since autograd would refuse another one, which
         # computes them again.
-        kept = [] if ctx.overwritten else [activated.data for activated in saved[ctx.parameters :]]
+        kept = None
+        if activated and not ctx.overwritten:
+            hidden = len(parameters) // 2 - 1
+            kept = [[part.data for part in activated[i : i + hidden]] for i in range(0, len(activated), hidden)]
         ctx.overwritten = True
+        of_input = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        places = [torch.zeros_like(parameter) for parameter in parameters]
         with torch.autocast(arrived.device.type, enabled=False):
-            return _gradients(ctx, x, weights, biases, kept, arrived)
-
-
-def _gradients(
-    ctx,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    kept: Sequence[Tensor],
-    arrived: Tensor,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of the input, if asked for, and of all parameters."""
-    layers = len(weights)
-    of_input = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-    of_weights: list[Tensor | None] = [None] * layers
-    of_biases: list[Tensor | None] = [None] * layers
-    room = None if kept else _room(x, weights, ctx.strip)
-    half = (min(ctx.strip, x.shape[-2]) + 1) // 2
-    widest = max((weight.shape[-1] for weight in weights[1:]), default=0)
-    behind = weights[0].new_empty(half * widest * x.shape[:-2].numel())
-    for number, (start, length) in enumerate(_strips(x.shape[-2], ctx.strip)):
-        part = x.narrow(-2, start, length).to(weights[0].dtype)
-        hidden = kept[number * (layers - 1) : (number + 1) * (layers - 1)]
-        inputs = [part, *(hidden or _hidden(part, weights, biases, ctx.activation, room))]
-        change = arrived.narrow(-2, start, length)
-        for layer in reversed(range(layers)):
-            of_weights[layer] = _plus(of_weights[layer], torch.matmul(change.mT, inputs[layer]))
-            of_biases[layer] = _plus(of_biases[layer], change.sum(-2))
-            if layer:
-                change = _before(change, weights[layer], inputs[layer], ctx.activation, behind, half)
-            elif of_input is not None:
-                torch.matmul(change, weights[0], out=of_input.narrow(-2, start, length))
-    return of_input, None, None, *of_weights, *of_biases
-
-
-def _before(change: Tensor, weight: Tensor, activated: Tensor, activation: type, behind: Tensor, half: int) -> Tensor:
-    """Gradient before an activation function, written over what it returned; in halves, which share some room."""
-    for start, length in _strips(change.shape[-2], half):
-        place = activated.narrow(-2, start, length)
-        arrived = behind[: place.numel()].view(place.shape)
-        torch.matmul(change.narrow(-2, start, length), weight, out=arrived)
-        activation.backward_(arrived, place)
-    return activated
-
-
-def _plus(total: Tensor | None, part: Tensor) -> Tensor:
-    return part if total is None else total.add_(part)
+            pull(arrived, x, Layers(parameters, ctx.activation, ctx.strip), kept, places, of_input)
+        return of_input, None, None, *places

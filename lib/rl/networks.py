@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from lib._plain_operations import needs_plain_operations
 from lib.rl import _strips
 from lib.rl.streams import derived_seed
 
-__all__ = ["MLP", "member_seeds"]
+__all__ = ["MLP", "TilePass", "member_seeds"]
 
 FLOATING = (torch.float32, torch.float64)
 
@@ -207,15 +207,14 @@ class MLP(nn.Module):
         """
         rows, lead = self._rows(obs)
         parameters = (*self._parameters.values(),)
-        activation = _strips.ACTIVATIONS[self.activation]
         strip = self.rows_per_strip
         differentiated = torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters))
         if 2 * rows.shape[-2] <= strip or _needs_plain_operations(rows, parameters):
-            y = _strips.plain_rows(rows, *_strips.layers_of(parameters), activation)
+            y = _strips.plain_rows(rows, *_strips.layers_of(parameters), _strips.ACTIVATIONS[self.activation])
         elif differentiated:
-            y = _strips.WrittenGradient.apply(rows, activation, strip, *parameters)
+            y = _strips.WrittenGradient.apply(rows, self.activation, strip, *parameters).mT
         else:
-            y = _strips.evaluate(rows, *_strips.layers_of(parameters), activation, strip)
+            y = _strips.evaluate(rows, _strips.Layers(parameters, self.activation, strip)).mT
         if len(lead) != 1:
             y = y.unflatten(-2, lead) if lead else y[0]
         return y if self.members is None else y.movedim(0, -3)
@@ -242,6 +241,65 @@ class MLP(nn.Module):
                 f"obs must have shape (..., {self.members}, n, {self.sizes[0]}), got {checks.describe(obs)}"
             )
         return obs.movedim(-3, 0).reshape(self.members, -1, width), (*lead[:-2], lead[-1])
+
+
+class TilePass:
+    """Passes of tiles through an :class:`MLP` whose gradient is written out, and needs no record of operations.
+
+    Parameters
+    ----------
+    network : MLP
+        Its parameters may change in place, but not be replaced.
+
+    Attributes
+    ----------
+    rows : int
+        Most rows of each member that a tile may have.
+    """
+
+    def __init__(self, network: MLP):
+        self.network = network
+        self.rows = network.rows_per_tile
+        self.parameters = [*network.parameters()]
+        values = [parameter.data for parameter in self.parameters]
+        self.layers = _strips.Layers(values, network.activation, network.rows_per_strip)
+
+    def serves(self, obs: Tensor) -> bool:
+        """Whether autograd would record nothing more of this tile than the gradient of all parameters."""
+        network = self.network
+        return (
+            obs.shape[0 if network.members is None else 1] <= self.rows
+            and torch.is_grad_enabled()
+            and not torch.is_autocast_enabled(obs.device.type)
+            and not (network._forward_hooks or network._forward_pre_hooks)
+            and all(parameter.requires_grad for parameter in self.parameters)
+        )
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor) -> tuple[Tensor, Callable[[Tensor, Sequence[Tensor]], None]]:
+        """Output of a tile and its vector-Jacobian product.
+
+        Parameters
+        ----------
+        obs : Tensor, (n, ...) or (members, n, ...)
+
+        Returns
+        -------
+        Tensor, ([members,] out, n)
+            The output, with rows last.
+        callable
+            Takes the gradient of a loss in the output, of its shape, and tensors of the shapes of the parameters, to
+            which it adds the gradients in them. It can be called once.
+        """
+        rows, _ = self.network._rows(obs)
+        kept: list[list[Tensor]] = []
+        y = _strips.evaluate(rows, self.layers, kept)
+
+        @torch.no_grad()
+        def pull(slope: Tensor, places: Sequence[Tensor]) -> None:
+            _strips.pull(slope, rows, self.layers, kept, places)
+
+        return y, pull
 
 
 def _orthogonal(sizes: Sequence[int], gains: Sequence[float], seed: int) -> list[Tensor]:

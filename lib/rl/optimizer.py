@@ -64,11 +64,16 @@ class FlatParameters:
         for p, data in zip(parameters, self.data.split(sizes, 1)):
             p.data = data.view(p.shape)
 
+    def places_of(self, module: nn.Module) -> list[Tensor]:
+        """Where the gradients of a module's parameters stand in the flat one, in the order of the parameters."""
+        places = {id(p): place for p, place in zip(self.parameters, self.places)}
+        return [places[id(p)] for p in module.parameters()]
+
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
         self.grad.zero_()
 
-    def backward(self, *outputs: Tensor, slopes: Sequence[Tensor] | None = None) -> None:
+    def backward(self, *outputs: Tensor, slopes: Sequence[Tensor | float] | None = None) -> None:
         """Add the gradient of a loss, or of one that has these slopes in its outputs (of their shapes, or numbers).
 
         Some parameters may have no part in it, and some outputs no gradient. Frozen parameters stay as they are.
@@ -79,7 +84,7 @@ class FlatParameters:
             If no output has a gradient.
         """
         if slopes is not None:
-            known = [(y, slope.expand_as(y)) for y, slope in zip(outputs, slopes, strict=True) if y.requires_grad]
+            known = [(y, _like(slope, y)) for y, slope in zip(outputs, slopes, strict=True) if y.requires_grad]
             if not known:
                 raise ValueError(
                     "policy and value_fn must both have parameters to train, and gradients must not be switched off "
@@ -90,6 +95,12 @@ class FlatParameters:
         gradients = torch.autograd.grad(outputs, [p for p, _ in trained], slopes, allow_unused=True)
         known = [(place, gradient) for (_, place), gradient in zip(trained, gradients) if gradient is not None]
         torch._foreach_add_(*map(list, zip(*known)))
+
+
+def _like(slope: Tensor | float, output: Tensor) -> Tensor:
+    """Slopes in an output, of its type and shape."""
+    slope = slope.to(output.dtype) if isinstance(slope, Tensor) else output.new_tensor(slope)
+    return slope.expand_as(output)
 
 
 class Adam:

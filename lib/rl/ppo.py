@@ -375,20 +375,20 @@ class Learner(TrainingState):
             share = tile.shape[-1] / order.shape[-1] / self.processes.size
             # A backward pass for each network: only one of them holds activations at a time.
             with self.precision():
-                logp, entropy = self.policy_evaluate(seen, action)
-            log_ratio = logp.detach() - logp_old
+                logp, entropy, pull = self.policy_pass(seen, action)
+            log_ratio = logp - logp_old
             anchor = self.anchored(seen, action) if self.average else None
-            from_anchor = log_ratio if anchor is None else logp.detach() - anchor
+            from_anchor = log_ratio if anchor is None else logp - anchor
             weight = None if anchor is None else torch.exp(anchor - logp_old)
             climbed, slope = _slopes.of_policy(from_anchor, adv, cfg.clip, weight)
             each = share / slope.shape[-1]
-            self.flat.backward(logp, entropy, slopes=(slope.mul_(each), slope.new_tensor(-cfg.ent_coef * each)))
+            pull(slope.mul_(each), -cfg.ent_coef * each)
             with self.precision():
-                value = self.value_evaluate(seen).to(returns.dtype)
-            fitted, slope = _slopes.of_value(value.detach(), returns, *value_old, clip=cfg.value_clip)
-            self.flat.backward(value, slopes=(slope.mul_(cfg.vf_coef * each),))
+                value, pull = self.value_pass(seen)
+            fitted, slope = _slopes.of_value(value.to(returns.dtype), returns, *value_old, clip=cfg.value_clip)
+            pull(slope.mul_(cfg.vf_coef * each))
             moves.append((log_ratio, from_anchor))
-            losses = losses + torch.stack((climbed, fitted, entropy.detach().mean(-1))) * share
+            losses = losses + torch.stack((climbed, fitted, entropy.mean(-1))) * share
         log_ratio, from_anchor = (torch.cat(parts, dim=-1) for parts in zip(*moves))
         outside = (from_anchor.expm1_().abs_() > cfg.clip).to(log_ratio.dtype)
         moved = torch.stack((_divergence(log_ratio), outside)).mean(-1)
@@ -404,7 +404,7 @@ class Learner(TrainingState):
         for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old = self.gathered(batch[:3], tile)
             with self.precision():
-                logp = self.policy_evaluate(self.seen(observation), action)[0]
+                logp = self.policy_pass.evaluate(self.seen(observation), action)[0]
             kl += _divergence(logp - logp_old).sum(-1).reshape(self.rows)
         return self.processes.sum_(kl) / (order.shape[1] * order.shape[2] * self.processes.size)
 

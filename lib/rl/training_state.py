@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lib import checks
 from lib.rl import checkpoints
+from lib.rl._pullbacks import PolicyPass, ValuePass
 from lib.rl.distributed import Processes
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import check_pair
@@ -125,10 +126,12 @@ class TrainingState:
             self.average = EWMA(self.flat.data, ewma_decay(cfg.anchor_com))
             self.anchor = copy.deepcopy(policy)
             self.anchor_flat = FlatParameters([self.anchor], env.members)
-        self.policy_evaluate, self.value_evaluate = policy.evaluate, value_fn
+        policy_evaluate, value_evaluate = policy.evaluate, value_fn
         if cfg.compile is not None:
-            self.policy_evaluate = torch.compile(policy.evaluate, backend=cfg.compile)
-            self.value_evaluate = torch.compile(value_fn, backend=cfg.compile)
+            policy_evaluate = torch.compile(policy.evaluate, backend=cfg.compile)
+            value_evaluate = torch.compile(value_fn, backend=cfg.compile)
+        self.policy_pass = PolicyPass(policy, policy_evaluate, self.flat)
+        self.value_pass = ValuePass(value_fn, value_evaluate, self.flat)
 
         self.action_streams = env.streams.beside("action")
         self.order_streams = env.streams.beside("minibatch")

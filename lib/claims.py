@@ -46,7 +46,7 @@ class Outcome:
     ----------
     claim : Claim
         The claim.
-    measured : float, tuple of float, bool, str or None
+    measured : float, tuple of float, bool, tuple of bool, str or None
         Our value, in the claim's unit.
     verdict : str
         One of `VERDICTS`.
@@ -120,7 +120,7 @@ def agreement(claim, measured):
     ----------
     claim : Claim
         A claim with a value.
-    measured : float, bool, tensor or sequence of float
+    measured : float, bool, tensor or sequence of float or bool
         Our value(s), in the claim's unit.
 
     Returns
@@ -131,8 +131,8 @@ def agreement(claim, measured):
     Raises
     ------
     ValueError
-        If the measured value is nan or not of the claim's form (number, list of the same length, true/false), or the
-        claim has no value.
+        If the measured value is nan or not of the claim's form (number, list of the same length, true/false, true/false
+        for each case), or the claim has no value.
 
     Examples
     --------
@@ -150,9 +150,15 @@ def agreement(claim, measured):
         return float(measured == claim.value)
     expected = claim.value if isinstance(claim.value, tuple) else (claim.value,)
     found = measured if isinstance(measured, tuple) else (measured,)
+    counted = isinstance(expected[0], bool)
     if isinstance(claim.value, tuple) != isinstance(measured, tuple) or len(found) != len(expected):
-        form = f"a list of {len(expected)} numbers" if isinstance(claim.value, tuple) else "one number"
+        of = "true and false" if counted else "numbers"
+        form = f"a list of {len(expected)} {of}" if isinstance(claim.value, tuple) else "one number"
         raise ValueError(f"{name}: measured is {measured!r}; allowed: {form}")
+    if counted:
+        if not all(isinstance(entry, bool) for entry in found):
+            raise ValueError(f"{name}: measured is {measured!r}; allowed: true or false for each case")
+        return sum(found) / len(found)
     if not all(_is_number(entry) for entry in found):
         raise ValueError(f"{name}: measured is {measured!r}; allowed: numbers")
     if any(math.isnan(entry) for entry in found):
@@ -200,7 +206,7 @@ def judge(claim, measured, stated=None, note=""):
     ----------
     claim : Claim
         The claim.
-    measured : float, tuple of float, bool, str or None
+    measured : float, tuple of float, bool, tuple of bool, str or None
         Our value; None when nothing could be measured; a text only where the paper gives no number.
     stated : str, optional
         The author's verdict. Without it the numbers decide: all within tolerance is *reproduced* (*reconstructed* for a

@@ -5,7 +5,8 @@ A file is a list of claims::
     - id: growth-factor
       statement: The growth factor of the golden-ratio system is 1.618.
       where: Section 2, eq. (7)
-      value: 1.618034          # number, list of numbers, true/false, or null when the paper gives no number
+      value: 1.618034          # number, list of numbers, true/false, or null when the paper gives no number;
+                               # [true, true, true] for what has to hold in each of three cases: shown as 3 of 3
       unit: per year           # optional
       tolerance: {rel: 1e-6}   # or {abs: 0.01}; needed for numbers
       scale: build             # build (default), gpu (measured elsewhere, see results/), or out of reach
@@ -40,8 +41,9 @@ class Claim:
         Chapter and name of the claim.
     statement, where : str
         What is stated, in our words, and where it stands.
-    value : float, tuple of float, bool or None
-        The paper's number(s), in `unit`; None when it gives none.
+    value : float, tuple of float, bool, tuple of True or None
+        The paper's number(s), in `unit`; None when it gives none. A tuple of True has one entry for each case in which
+        the statement has to hold.
     unit : str
         Unit of the value, empty for a pure number.
     tolerance : tuple of (str, float) or None
@@ -78,11 +80,15 @@ def _read_value(fail, value):
         return float(value)
     if isinstance(value, list) and value and all(_is_number(entry) and not math.isnan(entry) for entry in value):
         return tuple(float(entry) for entry in value)
-    return fail("value", value, "a number, a flat list of numbers, true, false or null (nan is not a claim)")
+    if isinstance(value, list) and value and all(entry is True for entry in value):
+        return tuple(value)
+    allowed = "a number, a flat list of numbers, true, false, a list of true (one a case), or null (nan is not a claim)"
+    return fail("value", value, allowed)
 
 
 def _read_tolerance(fail, tolerance, value):
-    numeric = value is not None and not isinstance(value, bool)
+    first = value[0] if isinstance(value, tuple) else value
+    numeric = first is not None and not isinstance(first, bool)
     if tolerance is None:
         return fail("tolerance", None, "{abs: size} or {rel: size}, needed beside a number") if numeric else None
     if not numeric:

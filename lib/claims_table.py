@@ -65,19 +65,22 @@ def digits_of(claim):
 
 
 def value_text(value, unit="", digits=6):
-    """Write a claim's value or a measurement with its unit.
+    """Write a claim's value or a measurement with its unit; of cases with yes or no, how many say yes.
 
     Examples
     --------
-    >>> value_text((1.0, 2.5), "days")
-    '1, 2.5 days'
+    >>> value_text((1.0, 2.5), "days"), value_text((True, False, True), "seeds")
+    ('1, 2.5 days', '2 of 3 seeds')
     """
     if value is None:
         return "no number given"
     if isinstance(value, str):
         return value
     entries = value if isinstance(value, (tuple, list)) else (value,)
-    written = ", ".join(number(entry, digits) for entry in entries)
+    if isinstance(value, (tuple, list)) and all(isinstance(entry, bool) for entry in entries):
+        written = f"{sum(entries)} of {len(entries)}"
+    else:
+        written = ", ".join(number(entry, digits) for entry in entries)
     return f"{written} {unit}" if unit else written
 
 
@@ -109,7 +112,7 @@ def tolerance_text(claim):
     '± 0.01 relative'
     """
     if claim.tolerance is None:
-        return "exact" if isinstance(claim.value, bool) else "none"
+        return "none" if claim.value is None else "exact"
     mode, size = claim.tolerance
     if size == 0:
         return "exact"

@@ -131,7 +131,12 @@ CLAIM = "- id: a\n  statement: b\n  where: c\n"
         (CLAIM + "  value: [1, .nan]\n  tolerance: {abs: 1}\n", r"field 'value' is \[1, nan\]"),
         (CLAIM + "  value: []\n  tolerance: {abs: 1}\n", r"field 'value' is \[\]"),
         (CLAIM + "  value: [[1]]\n  tolerance: {abs: 1}\n", r"field 'value' is \[\[1\]\]; allowed: .*flat list"),
-        (CLAIM + "  value: [true]\n  tolerance: {abs: 1}\n", r"field 'value' is \[True\]"),
+        (CLAIM + "  value: [true]\n  tolerance: {abs: 1}\n", r"field 'tolerance' is {'abs': 1}; allowed: no tolerance"),
+        (
+            CLAIM + "  value: [true, false]\n",
+            r"field 'value' is \[True, False\]; allowed: .*a list of true \(one a case",
+        ),
+        (CLAIM + "  value: [true, 1]\n", r"field 'value' is \[True, 1\]"),
         (CLAIM + "  value: about three\n  tolerance: {abs: 1}\n", r"field 'value' is 'about three'"),
         (CLAIM + "  value: 1\n", r"field 'tolerance' is None; allowed: {abs: size} or {rel: size}, needed"),
         (CLAIM + "  value: true\n  tolerance: {abs: 1}\n", r"field 'tolerance' is {'abs': 1}; allowed: no tolerance"),
@@ -171,6 +176,7 @@ def test_an_absent_file_names_those_there_are():
 
 NUMBER = Claim("demo", "x", "s", "w", 2.0, tolerance=("abs", 0.5))
 LIST = Claim("demo", "x", "s", "w", (1.0, 2.0, 4.0), tolerance=("rel", 0.25))
+CASES = Claim("demo", "x", "s", "w", (True, True, True), unit="seeds")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +194,9 @@ LIST = Claim("demo", "x", "s", "w", (1.0, 2.0, 4.0), tolerance=("rel", 0.25))
         (LIST, (1.25, 2.5, 5.0), REPRODUCED),
         (LIST, (1.25, 2.6, 5.0), PARTLY),
         (LIST, (9.0, 9.0, 9.0), CONTRADICTED),
+        (CASES, (True, True, True), REPRODUCED),
+        (CASES, [np.bool_(True), False, True], PARTLY),
+        (CASES, torch.zeros(3, dtype=torch.bool), CONTRADICTED),
         (replace(NUMBER, kind="reconstructed"), 2.1, RECONSTRUCTED),
         (replace(NUMBER, kind="reconstructed"), 3.0, CONTRADICTED),
         (replace(NUMBER, kind="calibrated"), 2.1, RECONSTRUCTED),
@@ -248,6 +257,9 @@ def test_the_numbers_decide(claim, measured, verdict):
         (LIST, (1.0, 2.0, 4.0, 4.0), REPRODUCED, "x", r"allowed: a list of 3 numbers"),
         (LIST, ((1.0, 2.0, 4.0),), None, "", r"allowed: a list of 3 numbers"),
         (LIST, [1.0, 2.0, None], None, "", r"allowed: numbers"),
+        (CASES, (True, True), None, "", r"measured is \(True, True\); allowed: a list of 3 true and false"),
+        (CASES, (True, 1.0, True), None, "", r"measured is \(True, 1\.0, True\); allowed: true or false for each case"),
+        (CASES, True, None, "", r"allowed: a list of 3 true and false"),
         (NUMBER, 2.0 + 0j, None, "", r"allowed: numbers"),
         (
             replace(NUMBER, tolerance=("abs", 0.0)),
@@ -463,6 +475,17 @@ def test_the_table_shows_every_claim_in_every_form():
 )
 def test_enough_digits_are_shown_to_see_the_tolerance(value, tolerance, digits):
     assert claims_table.digits_of(replace(NUMBER, value=value, tolerance=tolerance)) == digits
+
+
+def test_cases_are_counted(book):
+    rewrite(book, "- {id: a, statement: b, where: c, value: [true, true, true, true, true], unit: seeds}\n")
+    outcome = claims.check("demo", "a", (True, False, True, True, False), verdict=PARTLY)
+    assert outcome.record()["measured"] == [True, False, True, True, False]
+    for form in outcome._repr_mimebundle_().values():
+        assert "5 of 5 seeds" in form
+        assert "3 of 5 seeds" in form
+        assert "exact" in form
+        assert "yes" not in form
 
 
 def test_a_single_check_gives_no_anchor_so_that_ids_stay_unique():

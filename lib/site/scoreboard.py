@@ -70,6 +70,13 @@ def _cell(content, key=None):
     return f"<td{data}>{content}</td>"
 
 
+def _order(value):
+    """What a claim's value or a measurement is sorted by: its first number, or how many cases say yes."""
+    if isinstance(value, (tuple, list)):
+        return sum(value) if all(isinstance(entry, bool) for entry in value) else value[0]
+    return "" if value is None else value
+
+
 def _row(app, page, row):
     claim, record = row["claim"], row["record"]
     link = html.escape(app.builder.get_relative_uri(page, row["docname"]))
@@ -79,8 +86,6 @@ def _row(app, page, row):
         ours = claims_table.value_text(record["measured"], claim.unit, claims_table.digits_of(claim))
     ours = html.escape(ours) + (small.format(html.escape(record["elsewhere"])) if record["elsewhere"] else "")
     seconds = record["seconds"]
-    first = claim.value[0] if isinstance(claim.value, tuple) else claim.value
-    mine = record["measured"][0] if isinstance(record["measured"], list) else record["measured"]
     notes = " ".join(note for note in (claim.note, record["note"]) if note)
     statement = claims_table.prose(claim.statement) + (small.format(claims_table.prose(notes)) if notes else "")
     paper = claims_table.stated_html(claim)
@@ -90,8 +95,8 @@ def _row(app, page, row):
         f'<tr data-verdict="{record["verdict"]}">'
         f'<th scope="row"><a href="{link}#claim-{claim.id}">{html.escape(claim.id)}</a><br>{statement}'
         f"<br><small>{claims_table.prose(claim.where)}</small></th>"
-        + _cell(paper, "" if first is None else first)
-        + _cell(ours, "" if mine is None else mine)
+        + _cell(paper, _order(claim.value))
+        + _cell(ours, _order(record["measured"]))
         + _cell(claims_table.badge(record["verdict"]), claims.VERDICTS.index(record["verdict"]))
         + _cell("" if seconds is None else f"{seconds:.2g}", "" if seconds is None else seconds)
         + _cell(_source_link(app, row["docname"], row["line"]), row["line"] or "")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 import sys
 import warnings
 from dataclasses import fields, replace
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.live import tracing
-from lib.rl.envs import CartPole, CartPoleParams, VecEnv, _cart_pole_numba, cart_pole
+from lib.rl.envs import CartPole, CartPoleParams, Transition, VecEnv, _cart_pole_numba, cart_pole
 
 
 class Plain(CartPole):
@@ -178,6 +179,89 @@ def test_results_do_not_change_later():
         kept.append((moved, copy.deepcopy(moved)))
     for moved, copied in kept:
         assert all(torch.equal(one, other) for one, other in zip(moved, copied))
+
+
+def same(one, other):
+    return all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("seed", [5, (5, 6)])
+def test_the_final_observation_is_the_plain_one_however_it_is_read(seed):
+    """It is written when it is read: by name, by place, unpacked, copied, or after later steps."""
+    compiled, plain = both(12, seed=seed, shards=3, max_steps=4)
+    for env in (compiled, plain):
+        env.elapsed = (torch.arange(12) % 4).int().expand(env.batch)  # so that some episodes end at every step
+    kept = [(compiled.step(action), plain.step(action)) for action in actions_of(plain, 12)]
+    ways = (
+        lambda moved: moved.final_observation,
+        lambda moved: moved[4],
+        lambda moved: moved[-1],
+        lambda moved: moved[3:][1],
+        lambda moved: list(moved)[4],
+        lambda moved: (lambda *parts: parts[4])(*moved),
+        lambda moved: moved._asdict()["final_observation"],
+        lambda moved: moved._replace(reward=None).final_observation,
+        lambda moved: copy.copy(moved).final_observation,
+        lambda moved: copy.deepcopy(moved).final_observation,
+        lambda moved: pickle.loads(pickle.dumps(moved)).final_observation,
+        lambda moved: torch.utils._pytree.tree_map(torch.clone, moved).final_observation,
+    )
+    for (moved, other), way in zip(kept, ways, strict=True):
+        found = way(moved)
+        assert found.shape == moved.observation.shape and found.dtype == torch.float32
+        torch.testing.assert_close(found, other.final_observation, rtol=1e-5, atol=1e-5)
+        ended = moved.terminated | moved.truncated
+        assert torch.equal(found[~ended], moved.observation[~ended])
+        assert moved.final_observation is moved.final_observation and len(moved) == 5
+        assert isinstance(moved, Transition) and "final_observation=tensor" in repr(moved)
+
+
+def test_states_that_are_changed_or_assigned_are_what_the_next_step_starts_from():
+    """Arrays beside the states of the step before serve those alone."""
+    env, other = CartPole(8, seed=1), CartPole(8, seed=2)
+    actions = actions_of(env, 4)
+
+    def assign(target):
+        target.state, target.elapsed = torch.zeros(8, 4), torch.full((8,), 7, dtype=torch.int32)
+
+    def change(target):
+        target.state.zero_()
+        target.elapsed.fill_(7)
+
+    def move(target):
+        target.state.data, target.elapsed.data = torch.zeros(8, 4), torch.full((8,), 7, dtype=torch.int32)
+
+    for way in (assign, change, move):
+        for target in (env, other):
+            target.reset()
+            target.step(actions[0]), target.step(actions[1])
+            way(target)
+        one, two = env.step(actions[2]), other.step(actions[2])
+        assert same(one, two) and env.elapsed.tolist() == [8] * 8
+        assert not bool(one.observation[:, 1].eq(0).any())
+    assert same(env.step(actions[3]), other.step(actions[3]))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_as_the_original_would(copied):
+    env, expected = CartPole(16, seed=3, max_steps=5), CartPole(16, seed=3, max_steps=5)
+    env.reset(), expected.reset()
+    actions = actions_of(env, 12)
+    for action in actions[:6]:
+        env.step(action), expected.step(action)
+    other = copied(env)
+    for action in actions[6:]:
+        assert same(other.step(action), expected.step(action))
+
+
+def test_actions_and_states_with_gaps_in_memory():
+    compiled, plain = both(8, seed=(1, 2))
+    wide = torch.zeros(2, 16, 5)
+    for env in (compiled, plain):
+        env.state = wide[:, ::2, :4]
+        env.elapsed = torch.zeros(2, 16, dtype=torch.int32)[:, ::2]
+    for action in actions_of(plain, 3).repeat_interleave(3, dim=-1)[..., ::3]:
+        assert_alike(compiled.step(action), plain.step(action), compiled)
 
 
 class Taken:

@@ -10,7 +10,7 @@ cosine. These are polynomials on a quarter turn (the classical ones of Cephes, S
 import numpy as np
 from numba import njit
 
-__all__ = ["FARTHEST", "advance", "place", "sines_and_cosines"]
+__all__ = ["FARTHEST", "advance", "exchange", "sines_and_cosines"]
 
 OPTIONS = {"cache": True, "error_model": "numpy", "nogil": True}
 
@@ -83,18 +83,12 @@ def _narrow(action, side):
 
 
 @njit(**OPTIONS)
-def _copy(source, target):
-    for i in range(source.size):
-        target[i] = source[i]
-
-
-@njit(**OPTIONS)
-def advance(before, action, elapsed, arrived, state, reward, terminated, truncated, nelapsed, ended, numbers, last):
+def advance(before, action, elapsed, arrived, reward, terminated, truncated, nelapsed, ended, numbers, last):
     """One step of all environments: how many episodes ended, or -1 if an angle is too far for this code.
 
-    before, arrived, state (4, n), the last two alike; action (n,) of integers; reward (n,); elapsed, nelapsed (n,)
-    int32, the latter 0 where an episode ended; terminated, truncated (n,) bool; ended (n,) int64, which starts with the
-    indices of the episodes that ended; numbers (9,), see ``_move``; last int32, the time limit.
+    before, arrived (4, n); action (n,) of integers; reward (n,); elapsed, nelapsed (n,) int32, the latter 0 where an
+    episode ended; terminated, truncated (n,) bool; ended (n,) int64, which starts with the indices of the episodes that
+    ended; numbers (9,), see ``_move``; last int32, the time limit.
     """
     count = 0
     sides = np.empty(TILE, np.float32)
@@ -110,8 +104,6 @@ def advance(before, action, elapsed, arrived, state, reward, terminated, truncat
         )
         if far:
             return -1
-        for component in range(4):
-            _copy(arrived[component, part], state[component, part])
         for i in range(over.size):
             # Written without asking, and overwritten unless the episode ended.
             ended[count] = start + i
@@ -121,9 +113,10 @@ def advance(before, action, elapsed, arrived, state, reward, terminated, truncat
 
 
 @njit(**OPTIONS)
-def place(state, rows, fresh):
-    """Write first states (4, count) where episodes start anew in (4, n)."""
+def exchange(state, rows, fresh, left):
+    """Write first states (4, count) where episodes start anew in (4, n), and what stood there to ``left``."""
     for component in range(4):
-        target, source = state[component], fresh[component]
+        target, source, kept = state[component], fresh[component], left[component]
         for i in range(rows.size):
+            kept[i] = target[rows[i]]
             target[rows[i]] = source[i]

@@ -13,13 +13,15 @@ from torch.autograd import forward_ad
 
 from lib.live import tracing
 from lib.rl.envs._params import check_params, largest
-from lib.rl.envs._restart import EnvState, Transition
+from lib.rl.envs._restart import EnvState, Restarted, Transition
 from lib.rl.envs.vec_env import VecEnv, columns
 from lib.rl.spaces import Box, Discrete
 
 __all__ = ["CartPole", "CartPoleParams"]
 
 NEVER = 2**31 - 1
+NOTHING = None, None, (0, 0), None, None
+"""Arrays of no state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,11 @@ class CartPole(VecEnv):
         self.observation_space = _box(self.params)
         self._numbers = None, None
         self._ended = np.empty(0, dtype=np.int64)
+        self._views = NOTHING
+
+    def __getstate__(self):
+        # A copy of a state is no longer the memory of the arrays beside it.
+        return self.__dict__ | {"_views": NOTHING, "_ended": np.empty(0, dtype=np.int64)}
 
     def initial(self, n, generator, params=None):
         """Draw n first states, every component uniform in [-0.05, 0.05]."""
@@ -164,7 +171,7 @@ class CartPole(VecEnv):
         """Parameters for the compiled step, or None where it does not apply."""
         state, p = self.state, self.params
         own = type(self).dynamics is CartPole.dynamics and type(self).observe is VecEnv.observe
-        fits = state.dtype == torch.float32 and state.device.type == "cpu" == action.device.type
+        fits = state.dtype == torch.float32 and state.is_cpu and action.is_cpu
         if not own or not fits or tracing.active():
             return None
         if (torch.is_grad_enabled() and state.requires_grad) or forward_ad.unpack_dual(state).tangent is not None:
@@ -179,32 +186,44 @@ class CartPole(VecEnv):
 
     def _compiled_step(self, kernels, action: torch.Tensor, numbers: np.ndarray):
         """What :meth:`VecEnv._advance` returns, or None if an angle is too far for the compiled sine."""
-        count = self.elapsed.numel()
-        before = _rows(self.state.detach())
-        arrived, state = (torch.empty((4, *self.batch), dtype=torch.float32) for _ in range(2))
-        reward = torch.empty(self.batch, dtype=torch.float32)
-        elapsed = torch.empty(self.batch, dtype=torch.int32)
-        terminated, truncated = (torch.empty(self.batch, dtype=torch.bool) for _ in range(2))
+        batch = self.batch
+        before, elapsed = self._arrays()
+        count = elapsed.size
         if self._ended.size != count:
             self._ended = np.empty(count, dtype=np.int64)
         ended = self._ended
-        last = np.int32(min(self.max_steps or NEVER, NEVER))
-        given = (
-            before.reshape(4, count),
-            action.to(torch.int64).numpy().reshape(count),
-            self.elapsed.numpy().reshape(count),
-        )
-        filled = state.numpy().reshape(4, count)
-        flat = (part.numpy().reshape(count) for part in (reward, terminated, truncated, elapsed))
-        finished = kernels.advance(*given, arrived.numpy().reshape(4, count), filled, *flat, ended, numbers, last)
+        # With few environments calls cost more than arithmetic, and an array is made sooner by numpy than by torch.
+        arrived, reward = np.empty((4, count), np.float32), np.empty(count, np.float32)
+        later, terminated, truncated = np.empty(count, np.int32), np.empty(count, np.bool_), np.empty(count, np.bool_)
+        action = action if action.dtype == torch.int64 else action.to(torch.int64)
+        action = np.ascontiguousarray(action.numpy()).reshape(count)
+        last = min(self.max_steps or NEVER, NEVER)
+        made = (arrived, reward, terminated, truncated, later)
+        finished = kernels.advance(before, action, elapsed, *made, ended, numbers, last)
         if finished < 0:
             return None
-        for generator, first, last in self._shares(ended[:finished]):
-            fresh = self.initial(last - first, generator, self.params)
-            kernels.place(filled, ended[first:last], _rows(fresh))
-        order = (*range(1, arrived.dim()), 0)
-        arrived, state = arrived.permute(order), state.permute(order)
-        return EnvState(state, elapsed), Transition(state, reward, terminated, truncated, arrived)
+        if finished:
+            rows, left = ended[:finished].copy(), np.empty((4, finished), np.float32)
+            for generator, first, last in self._shares(rows):
+                fresh = _rows(self.initial(last - first, generator, self.params))
+                kernels.exchange(arrived, rows[first:last], fresh, left[:, first:last])
+        state, *returned, elapsed = map(torch.from_numpy, made)
+        if len(batch) == 1:
+            state = state.mT
+        else:
+            state = state.view(4, *batch).movedim(0, -1)
+            *returned, elapsed = (part.view(batch) for part in (*returned, elapsed))
+        self._views = state, elapsed, (state.data_ptr(), elapsed.data_ptr()), arrived, later
+        moved = Restarted.of(state, *returned, rows, left.T) if finished else Transition(state, *returned, state)
+        return EnvState(state, elapsed), moved
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """States (4, count) and elapsed steps (count,): those of the step before, or of what was assigned since."""
+        state, elapsed, addresses, *arrays = self._views
+        if state is self.state and elapsed is self.elapsed and addresses == (state.data_ptr(), elapsed.data_ptr()):
+            return arrays
+        elapsed = np.ascontiguousarray(self.elapsed.numpy())
+        return _rows(self.state.detach()).reshape(4, elapsed.size), elapsed.reshape(elapsed.size)
 
     def _shares(self, ended: np.ndarray):
         """Generators with the range of the ended episodes, in order, that each serves; none that serves no episode."""
@@ -218,4 +237,5 @@ class CartPole(VecEnv):
 
 def _rows(state: torch.Tensor) -> np.ndarray:
     """Components of states (..., 4) as contiguous rows of an array (4, ...)."""
-    return np.ascontiguousarray(np.moveaxis(state.numpy(), -1, 0))
+    array = state.numpy()
+    return np.ascontiguousarray(array.transpose(-1, *range(array.ndim - 1)))

@@ -6,6 +6,7 @@ import os
 import pickle
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,24 +69,35 @@ def without_environments(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_fit(checkpoint: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise a ValueError unless a checkpoint holds the entries and shapes of a run; environments may be missing."""
+    """Raise a ValueError unless a checkpoint holds what a run has, in types and shapes; environments may be missing."""
     if not isinstance(checkpoint, dict) or set(checkpoint) != {*wanted, "log"}:
         raise ValueError(f"resume must be a checkpoint of a training run, got {checks.describe(checkpoint)}")
     for name, value in wanted.items():
         if name == "environment" and checkpoint[name] is None:
             continue
-        found, needed = _shapes(checkpoint[name]), _shapes(value)
-        if found != needed:
-            raise ValueError(f"resume must fit the run, but its {name} holds {found} where the run has {needed}")
+        for entry, found, needed in _differences(name, checkpoint[name], value):
+            raise ValueError(f"resume must fit the run, but its {entry} holds {found} where the run has {needed}")
 
 
-def _shapes(nested: Any) -> Any:
-    """Shapes of tensors, in place of them."""
-    if isinstance(nested, torch.Tensor):
-        return tuple(nested.shape)
-    if isinstance(nested, dict):
-        return {name: _shapes(x) for name, x in nested.items()}
-    return [_shapes(x) for x in nested] if isinstance(nested, list) else type(nested).__name__
+def _differences(name: str, found: Any, wanted: Any) -> Iterator[tuple[str, str, str]]:
+    """Entries of another form than they should have: their names, what they hold, and what they should hold."""
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
+        for key in wanted:
+            yield from _differences(f"{name}[{key!r}]", found[key], wanted[key])
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        for number, pair in enumerate(zip(found, wanted)):
+            yield from _differences(f"{name}[{number}]", *pair)
+    elif _form(found) != _form(wanted):
+        yield name, _form(found), _form(wanted)
+
+
+def _form(entry: Any) -> str:
+    """Type and shape of a tensor, names or number of what is held together, and the type of all else."""
+    if isinstance(entry, torch.Tensor):
+        return f"{entry.dtype} of shape {tuple(entry.shape)}"
+    if isinstance(entry, dict):
+        return f"entries {sorted(map(str, entry))}"
+    return f"a list of {len(entry)}" if isinstance(entry, list) else type(entry).__name__
 
 
 def save_checkpoint(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:

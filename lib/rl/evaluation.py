@@ -8,8 +8,13 @@ from torch import Tensor
 from lib import checks
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.normalization import RunningStatistics
+from lib.rl.policies import CategoricalPolicy, GaussianPolicy, MultiCategoricalPolicy
+from lib.rl.spaces import Discrete
 
 __all__ = ["evaluate"]
+
+OF_REAL_NUMBERS = (CategoricalPolicy, GaussianPolicy, MultiCategoricalPolicy)
+"""Policies that hand observations to their networks as they come; what derives from them may do otherwise."""
 
 
 @torch.no_grad()
@@ -93,6 +98,12 @@ def check_pair(env: VecEnv, policy: torch.nn.Module) -> None:
     members = getattr(policy, "members", None)
     if members != env.members:
         raise ValueError(f"policy must have members={env.members} as env has, got members={members}")
+    shown = getattr(env, "observation_space", None)
+    if isinstance(shown, Discrete) and type(policy) in OF_REAL_NUMBERS:
+        raise ValueError(
+            f"policy must take the numbers of states that env shows ({shown}), as lib.rl.policies.TabularPolicy does, "
+            f"got {type(policy).__name__}, whose network takes real numbers"
+        )
     # A policy with more actions would take some that the environment does not check.
     for name, counted in (("n_actions", "n"), ("sizes", "sizes")):
         allowed = getattr(env.action_space, counted, None)

@@ -6,7 +6,7 @@ import torch
 from lib.rl.envs.cart_pole import CartPole
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import evaluate
-from lib.rl.policies import TabularPolicy
+from lib.rl.policies import CategoricalPolicy, TabularPolicy
 from lib.rl.spaces import Discrete
 from tests.rl.training import DOUBLE, networks
 
@@ -73,3 +73,17 @@ def test_members_are_evaluated_side_by_side():
         alone, _ = networks(seed)
         expected = evaluate(CartPole(10, dtype=DOUBLE, seed=5 + member), alone, False)
         assert torch.equal(together[member], expected)
+
+
+def test_numbers_of_states_are_looked_up():
+    message = r"policy must take .* env shows \(Discrete\(n=50\)\), as .*TabularPolicy does, got CategoricalPolicy"
+    with pytest.raises(ValueError, match=message):
+        evaluate(Lengths(20), CategoricalPolicy(50, 2, seed=0))
+
+    class OneHot(CategoricalPolicy):
+        """What prepares the numbers itself is welcome."""
+
+        def logits(self, obs):
+            return super().logits(torch.nn.functional.one_hot(obs, 50).float())
+
+    assert evaluate(Lengths(20), OneHot(50, 2, seed=0)).tolist() == list(range(1, 21))

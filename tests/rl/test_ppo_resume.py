@@ -141,10 +141,12 @@ def test_files_that_would_run_code_are_refused(tmp_path):
 
 def test_what_does_not_fit_is_named(tmp_path):
     log, *_ = run(iterations=1)
-    with pytest.raises(ValueError, match=r"resume must fit the run, but its parameters holds \(1, .*where the run has"):
+    with pytest.raises(ValueError, match=r"its parameters holds torch\.float64 of shape \(1, .*where the run has"):
         run(resume=log.checkpoint, nets=networks(0, hidden=(4,)))
-    with pytest.raises(ValueError, match="resume must fit the run, but its environment"):
+    with pytest.raises(ValueError, match=r"its environment\['env'\]\['state'\] holds .* \(8, 4\) where .* \(16, 4\)"):
         run(resume=log.checkpoint, n=16)
+    with pytest.raises(ValueError, match=r"its adam\['first'\] holds entries .* where the run has torch\.float64"):
+        run(resume=log.checkpoint | {"adam": log.checkpoint["adam"] | {"first": {}}})
     with pytest.raises(ValueError, match="resume must be a checkpoint of a training run"):
         run(resume={"steps": 3})
     for table in (None, {}, {"members": None, "rows": {"steps": []}}, {**log.checkpoint["log"], "members": 1}):
@@ -153,9 +155,9 @@ def test_what_does_not_fit_is_named(tmp_path):
     save_checkpoint(tmp_path / "other.pt", {"mean": torch.zeros(3)})
     nets = networks(0)
     before = [p.detach().clone() for p in nets[0].parameters()]
-    single, *_ = run(iterations=1, dtype=torch.float32)
-    environment = log.checkpoint["environment"] | {"env": single.checkpoint["environment"]["env"]}
-    with pytest.raises(ValueError, match="resume must fit the run, but does not: saved must hold states of"):
+    environment = checkpoints.copied(log.checkpoint["environment"])
+    environment["env"]["elapsed"] = None
+    with pytest.raises(ValueError, match=r"its environment\['env'\]\['elapsed'\] holds NoneType where"):
         run(nets=nets, resume=log.checkpoint | {"environment": environment})
     assert all(torch.equal(p, q) for p, q in zip(nets[0].parameters(), before))
     with pytest.raises(ValueError, match="resume must be a checkpoint of a training run"):
@@ -165,6 +167,17 @@ def test_what_does_not_fit_is_named(tmp_path):
         load_checkpoint(tmp_path / "new.pt")
     with pytest.raises(ValueError, match="checkpoint must be the name of a file in a folder that exists"):
         run(iterations=1, checkpoint=tmp_path / "missing" / "run.pt")
+
+
+@pytest.mark.parametrize(("came", "runs"), [("float32", "float64"), ("float64", "float32")])
+@pytest.mark.parametrize("prepare", [lambda checkpoint: checkpoint, without_environments])
+def test_a_checkpoint_of_another_type_is_refused(prepare, came, runs):
+    log, *_ = run(iterations=1, dtype=getattr(torch, came))
+    nets = networks(0, getattr(torch, runs))
+    before = [p.detach().clone() for p in nets[0].parameters()]
+    with pytest.raises(ValueError, match=rf"its parameters holds torch\.{came} .* where the run has torch\.{runs} of"):
+        run(dtype=getattr(torch, runs), nets=nets, resume=prepare(log.checkpoint))
+    assert all(torch.equal(p, q) for p, q in zip(nets[0].parameters(), before))
 
 
 def test_normalization_is_part_of_what_was_learned():

@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 
 import numpy as np
 import torch
 
 from benchmarks.report import Record
-from benchmarks.timing import best_of
+from benchmarks.timing import best_of, peak_process_megabytes
 from lib import fisher, markov
 
 SEED = 0
@@ -172,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     values["normal_ratio_float32"] = best["normal"]["geomstats_route"] / best["normal"]["ours_float32"]
     values["normal_gap_to_geomstats_route"] = gaps["normal_geomstats_route"]
     values["normal_gap_to_numpy"] = gaps["normal_numpy"]
-    values["peak_process_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    values["peak_process_megabytes"] = peak_process_megabytes()
     print(json.dumps(values, indent=2))
     if options.write:
         record.write(

@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
-import sys
 import time
 from functools import partial
 
@@ -259,10 +257,10 @@ def peaks(side: int) -> dict[str, float]:
     """Peak memory of fresh processes, beside what :func:`lib.lattice_field.memory` states."""
     values = {}
     for case in ("run, numba", "run, torch", "step, numpy", "step, eager torch"):
-        command = [sys.executable, "-m", "benchmarks.lattice", "--peak", case, "--sides", str(side)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
         label = case.replace(", ", "_").replace(" ", "_")
-        values[f"peak_megabytes_{label}_{side}"] = float(done.stdout.split()[-1])
+        values[f"peak_megabytes_{label}_{side}"] = timing.printed_by_fresh_process(
+            "lattice", "--peak", case, "--sides", side
+        )
         stated = ""
         if case.startswith("run"):
             engine = case.split()[-1]

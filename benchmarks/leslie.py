@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 
 import numpy as np
 import torch
 
 from benchmarks.report import Record
+from benchmarks.timing import peak_process_megabytes
 from lib import leslie
 
 CLASSES = 3
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
         "median_error_ours": errors["ours"],
         "input_megabytes": (M.numel() + z0.numel()) * 4 / 1e6,
         "work_megabytes": (size + 3) * size * chunk * 4 / 1e6,
-        "peak_process_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak_process_megabytes": peak_process_megabytes(),
         "linear_agrees": ensemble.linear_agrees / ensemble.systems,
         "clipped_agrees": ensemble.clipped_agrees / ensemble.systems,
         "undecided": ensemble.undecided / ensemble.systems,

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import time
 
 import numpy as np
 import torch
 
+from benchmarks import timing
 from benchmarks.report import Record
 from lib import observers
 
@@ -92,22 +91,9 @@ def numpy_fisher(edges, n: int, couplings: np.ndarray, block: int = 2**14) -> np
     return second / total - np.outer(mean, mean)
 
 
-def seconds_of(call, device: torch.device) -> float:
-    """CPU time of the one thread, which neighbours on the machine hardly change; wall time with a GPU."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    start = clock()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def best_of(contenders: dict, rounds: int, device: torch.device) -> dict[str, float]:
+def best_seconds(contenders: dict, rounds: int, device: torch.device) -> dict[str, float]:
     """Best time of each contender; they take turns."""
-    best = dict.fromkeys(contenders, float("inf"))
-    for _ in range(rounds):
-        for name, call in contenders.items():
-            best[name] = min(best[name], seconds_of(call, device))
+    best = timing.best_of({"": contenders}, rounds, device)[""]
     for name, seconds in best.items():
         print(f"  {name:28s} {1e3 * seconds:12.2f} ms", flush=True)
     return best
@@ -143,7 +129,7 @@ def learning(count: int, steps: int, sample: int, rounds: int, device: torch.dev
             "numpy batched": lambda T=T, targets=targets: numpy_batched(T, targets.numpy(), steps),
             "ours": ours,
         }
-        best = best_of(contenders, rounds, device)
+        best = best_seconds(contenders, rounds, device)
         loop = best["numpy loop, sample"] * count / sample
         values |= {
             f"seconds_learning_loop_extrapolated_{name}": loop,
@@ -171,7 +157,7 @@ def fisher(sizes, rounds: int, device: torch.device) -> dict[str, float]:
             contenders["numpy, blocked enumeration"] = lambda edges=edges, n=n, couplings=couplings: numpy_fisher(
                 edges, n, couplings.numpy()
             )
-        best = best_of(contenders, rounds, device)
+        best = best_seconds(contenders, rounds, device)
         values[f"seconds_fisher_ours_{n}"] = best["ours"]
         values[f"megabytes_fisher_ours_{n}"] = 3 * 2 ** (n - 1) * 8 / 1e6
         if n <= 20:
@@ -191,7 +177,7 @@ def growth(generations: int, small: int, rounds: int, device: torch.device) -> d
         "tuples, small": lambda: observers.HypergraphRewriter([(0, 1)], RULE, seed=SEED).run(small),
         "arrays": lambda: observers.grow([(0, 1)], RULE, generations, device=device),
     }
-    best = best_of(contenders, rounds, device)
+    best = best_seconds(contenders, rounds, device)
     extrapolated = best["tuples, small"] * 2 ** (generations - small)
     return {
         "edges": 2**generations,
@@ -222,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
     values |= learning(options.observers, options.steps, options.sample, options.rounds, device)
     values |= fisher(options.spins, options.rounds, device)
     values |= growth(options.generations, options.small, options.rounds, device)
-    values["peak_process_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    values["peak_process_megabytes"] = timing.peak_process_megabytes()
     if device.type == "cuda":
         values["peak_gpu_megabytes"] = torch.cuda.max_memory_allocated() / 1e6
     print(json.dumps(values, indent=2))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from scipy import ndimage
 
 from benchmarks.report import Record
+from benchmarks.timing import Clock, peak_bytes, seconds_of
 from lib import percolation
 from lib.components import numbered
 from lib.landscape import random_field
@@ -51,33 +51,12 @@ def reduceat_boxes(image: np.ndarray, sizes: list[int]) -> list[int]:
     return counts
 
 
-def seconds_of(call, device: torch.device) -> tuple[float, object]:
-    """CPU time of one thread, which neighbours on the machine disturb less; wall time with a GPU."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    start = clock()
-    value = call()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start, value
-
-
-def _status(field: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(field)) / 1e3
-
-
 def megabytes_of(call, device: torch.device) -> float:
     """Highest memory during a call above that before it."""
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
+        return Clock(device).peak_megabytes(call)
     ctypes.CDLL(None).malloc_trim(0)  # give back what earlier calls left
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark starts anew
-    before = _status("VmRSS")
-    call()
-    return _status("VmHWM") - before
+    return peak_bytes(call) / 1e6
 
 
 def check(sites: torch.Tensor, batch: torch.Tensor, shape: torch.Tensor, sizes: dict[str, list[int]]) -> None:
@@ -126,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(options.rounds):
         for name, call in contenders.items():
-            seconds, _ = seconds_of(call, device)
+            seconds = seconds_of(call, device)
             times[name].append(seconds)
             print(f"round {round_ + 1} of {options.rounds}: {name:18s} {1e3 * seconds:10.1f} ms", flush=True)
     best = {name: min(one) for name, one in times.items()}

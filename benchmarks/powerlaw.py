@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import math
-import resource
 import time
 import warnings
 
@@ -24,7 +23,7 @@ import torch
 from scipy.optimize import curve_fit
 
 from benchmarks.report import Record
-from benchmarks.timing import best_of
+from benchmarks.timing import best_of, peak_process_megabytes
 from lib import law_intervals
 from lib.heavy_tail import bootstrap_heavy_tail, fit_heavy_tail
 from lib.joint_fit import bootstrap_joint_law
@@ -215,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
                 values[f"{workload}_ratio_to_{name}"] = whole / seconds["ours"]
     values |= tails(options.tail_points, options.tail_samples, options.rounds)
     values |= recovery(options.trials, 200)
-    values["peak_process_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    values["peak_process_megabytes"] = peak_process_megabytes()
     print(json.dumps(values, indent=2))
     if options.write:
         record.write(

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 
 import torch
@@ -36,7 +34,7 @@ from benchmarks.ssm_cases import (
     selective_inputs,
     ssd_inputs,
 )
-from benchmarks.timing import Bars, keep_to_one_core, peak_bytes, race
+from benchmarks.timing import CPU, Bars, keep_to_one_core, peak_bytes, printed_by_fresh_process, race
 from lib.ssm import mimo
 
 RANK = 4
@@ -44,7 +42,6 @@ RANK = 4
 FIRST, SECOND = (4, 1024, 64, 64), (4, 1024, 256, 16)
 SSD, MAMBA3 = (4, 1024, 256, 64), (4, 1024, 128, 64)
 CONTEXTS = (256, 1024, 4096, 16384, 65536)
-CPU = torch.device("cpu")
 NOTE = (
     "float32; processor time of one core, median of {rounds} rounds; checks of the arguments included in ours; peak "
     "memory of forward and backward in fresh processes"
@@ -107,10 +104,8 @@ def peaks(cases: list[tuple[str, tuple[int, ...]]]) -> dict[str, float]:
     """Peak memory of fresh processes."""
     values = {}
     for case, shape in cases:
-        command = [sys.executable, "-m", "benchmarks.ssm", "--peak", case, "--shape", *map(str, shape)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
         label = f"{case.replace(',', '_peak_mebibytes_')}_{'x'.join(map(str, shape))}"
-        values[label] = float(done.stdout.split()[-1])
+        values[label] = printed_by_fresh_process("ssm", "--peak", case, "--shape", *shape)
         print(f"  peak {case:24s} {values[label]:9.0f} MiB at {shape}", flush=True)
     return values
 

@@ -27,7 +27,7 @@ def selective_inputs(batch: int, time: int, channels: int, size: int) -> tuple[T
     normal = partial(random_tokens, generator=torch.Generator().manual_seed(SEED))
     x, dt = normal(batch, time, channels), functional.softplus(normal(batch, time, channels) - 2)
     A = -torch.arange(1.0, size + 1).repeat(channels, 1)
-    return _leaves(x, dt, A, normal(batch, time, size), normal(batch, time, size))
+    return leaves(x, dt, A, normal(batch, time, size), normal(batch, time, size))
 
 
 def ssd_inputs(batch: int, time: int, channels: int, size: int) -> tuple[Tensor, ...]:
@@ -36,7 +36,7 @@ def ssd_inputs(batch: int, time: int, channels: int, size: int) -> tuple[Tensor,
     heads = channels // WIDTH
     x, dt = normal(batch, time, heads, WIDTH), functional.softplus(normal(batch, time, heads) - 2)
     A = -torch.exp(normal(heads)).expand(batch, time, heads).contiguous()
-    return _leaves(x, dt, A, normal(batch, time, 1, size), normal(batch, time, 1, size))
+    return leaves(x, dt, A, normal(batch, time, 1, size), normal(batch, time, 1, size))
 
 
 def mamba3_inputs(batch: int, time: int, channels: int, size: int, rank: int = 1) -> tuple[Tensor, ...]:
@@ -45,7 +45,7 @@ def mamba3_inputs(batch: int, time: int, channels: int, size: int, rank: int = 1
     heads = channels // WIDTH
     ranks = () if rank == 1 else (rank,)
     steps = batch, time, heads
-    return _leaves(
+    return leaves(
         normal(*steps, WIDTH, *ranks),
         functional.softplus(normal(*steps) - 2),
         -torch.exp(normal(*steps)),
@@ -56,7 +56,8 @@ def mamba3_inputs(batch: int, time: int, channels: int, size: int, rank: int = 1
     )
 
 
-def _leaves(*values: Tensor) -> tuple[Tensor, ...]:
+def leaves(*values: Tensor) -> tuple[Tensor, ...]:
+    """What gradients are taken of."""
     return tuple(value.requires_grad_() for value in values)
 
 
@@ -96,7 +97,7 @@ def gradient(way: Callable, arguments: tuple[Tensor, ...], dy: Tensor) -> Callab
 def check(group: str, ways: dict[str, Callable], make: Callable, shape: tuple[int, ...], reference: str) -> float:
     """Norm of the difference from the reference in float64, of outputs and gradients, relative; the largest."""
     arguments = make(*shape)
-    wide = _leaves(*(value.detach().double() for value in arguments))
+    wide = leaves(*(value.detach().double() for value in arguments))
     y = ways[reference](*wide)
     dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(SEED + 1))
     wanted = (y.detach(), *gradient(ways[reference], wide, dy.double())())

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import ssm_peers as peers
-from benchmarks.ssm_cases import SEED, relative
+from benchmarks.ssm_cases import SEED, leaves, relative
 from benchmarks.timing import Bars, Clock, ceilings
 from lib.ssm import mimo, scan, selective
 
@@ -35,7 +35,7 @@ def selective_inputs(batch: int, time: int, seed: int, device: torch.device, wid
     x, dt = normal(batch, time, channels), functional.softplus(normal(batch, time, channels) - 4)
     A = -torch.arange(1.0, size + 1, device=device).repeat(channels, 1)
     B, C = normal(batch, time, size), normal(batch, time, size)
-    return _leaves(x.bfloat16(), dt, A, B.bfloat16(), C.bfloat16())
+    return leaves(x.bfloat16(), dt, A, B.bfloat16(), C.bfloat16())
 
 
 def ssd_inputs(batch: int, time: int, seed: int, device: torch.device, wide: bool) -> tuple[Tensor, ...]:
@@ -43,7 +43,7 @@ def ssd_inputs(batch: int, time: int, seed: int, device: torch.device, wide: boo
     heads = HEADS if wide else 2
     x, dt = normal(batch, time, heads, WIDTH), functional.softplus(normal(batch, time, heads) - 4)
     B, C = normal(batch, time, 1, STATE), normal(batch, time, 1, STATE)
-    return _leaves(x.bfloat16(), dt, -torch.exp(normal(heads)), B.bfloat16(), C.bfloat16())
+    return leaves(x.bfloat16(), dt, -torch.exp(normal(heads)), B.bfloat16(), C.bfloat16())
 
 
 def mamba3_inputs(batch: int, time: int, seed: int, device: torch.device, wide: bool) -> tuple[Tensor, ...]:
@@ -51,7 +51,7 @@ def mamba3_inputs(batch: int, time: int, seed: int, device: torch.device, wide: 
     normal = _normal(seed, device)
     heads = HEADS if wide else 2
     steps = batch, time, heads
-    return _leaves(
+    return leaves(
         normal(*steps, WIDTH).bfloat16(),
         functional.softplus(normal(*steps) - 4),
         -torch.exp(normal(*steps)),
@@ -68,10 +68,6 @@ def _normal(seed: int, device: torch.device) -> Callable:
 
 def _draw(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=generator, device=generator.device)
-
-
-def _leaves(*values: Tensor) -> tuple[Tensor, ...]:
-    return tuple(value.requires_grad_() for value in values)
 
 
 def selective_ways() -> dict[str, Callable]:
@@ -107,7 +103,7 @@ def mamba3_ways() -> dict[str, Callable]:
 
 def in_double(group: str, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Output and gradients of the sequential forms in float64."""
-    wide = _leaves(*(value.detach().double() for value in arguments))
+    wide = leaves(*(value.detach().double() for value in arguments))
     if group == "selective":
         y, _ = selective.selective_scan(*wide, method="sequential")
     elif group == "ssd":

@@ -11,12 +11,10 @@ from torch.nn import functional
 
 from benchmarks import ssm_peers as peers
 from benchmarks.ssm_cases import SEED, random_tokens, relative
-from benchmarks.timing import race
+from benchmarks.timing import CPU, race
 from lib.ssm import selective
 from lib.ssm.mamba1 import Mamba1Block
 from lib.ssm.mamba3 import Mamba3Block
-
-CPU = torch.device("cpu")
 
 
 def decode_cores(batch: int, channels: int, size: int, rounds: int) -> dict[str, float]:

@@ -1,18 +1,23 @@
-"""What benchmarks share: contenders that take turns, the peak memory of one call, and ratios against bars."""
+"""What benchmarks share: contenders that take turns, peak memory of calls and processes, and ratios against bars."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
+CPU = torch.device("cpu")
 WARM, SAMPLES = 10, 50
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
@@ -33,41 +38,42 @@ def keep_to_one_core(device: torch.device) -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
+def seconds_of(call: Callable, device: torch.device = CPU, repeats: int = 1) -> float:
+    """CPU seconds of one thread, which neighbours on the machine hardly change; on a GPU by the wall."""
+    cuda = device.type == "cuda"
+    clock = time.perf_counter if cuda else time.process_time
+    started = clock()
+    for _ in range(repeats):
+        call()
+    if cuda:
+        torch.cuda.synchronize()
+    return (clock() - started) / repeats
+
+
 def race(
     contenders: dict[str, Callable], rounds: int, device: torch.device, shortest: float = 0.02
 ) -> dict[str, float]:
     """Median seconds of each contender; they take turns, and a quick one is repeated until a sample is long enough."""
-    cuda = device.type == "cuda"
-    clock = time.perf_counter if cuda else time.process_time
-
-    def seconds(call: Callable, repeats: int) -> float:
-        started = clock()
-        for _ in range(repeats):
-            call()
-        if cuda:
-            torch.cuda.synchronize()
-        return (clock() - started) / repeats
-
     repeats = {}
     for name, call in contenders.items():
-        seconds(call, 1)
-        repeats[name] = max(1, math.ceil(shortest / max(seconds(call, 1), 1e-7)))
+        seconds_of(call, device)
+        repeats[name] = max(1, math.ceil(shortest / max(seconds_of(call, device), 1e-7)))
     samples = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
-            samples[name].append(seconds(call, repeats[name]))
+            samples[name].append(seconds_of(call, device, repeats[name]))
     return {name: statistics.median(taken) for name, taken in samples.items()}
 
 
-def best_of(ways: dict[str, dict[str, Callable]], rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds of the best round of every way of every workload; they take turns."""
+def best_of(
+    ways: dict[str, dict[str, Callable]], rounds: int, device: torch.device = CPU
+) -> dict[str, dict[str, float]]:
+    """Seconds of the best round of every way of every workload; they take turns."""
     best = {workload: dict.fromkeys(calls, math.inf) for workload, calls in ways.items()}
     for _ in range(rounds):
         for workload, calls in ways.items():
             for name, call in calls.items():
-                start = time.process_time()
-                call()
-                best[workload][name] = min(best[workload][name], time.process_time() - start)
+                best[workload][name] = min(best[workload][name], seconds_of(call, device))
     return best
 
 
@@ -82,6 +88,18 @@ def peak_bytes(call: Callable) -> int:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     call()
     return resident("VmHWM") - rest
+
+
+def peak_process_megabytes() -> float:
+    """Resident at the peak of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def printed_by_fresh_process(benchmark: str, *arguments: object) -> Any:
+    """The last line that a benchmark prints in a process of its own: a number, or values by name."""
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak_tensor_bytes(call: Callable) -> int:

@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import resource
-import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from benchmarks.timing import best_of
-from lib import results
+from benchmarks.report import Record
+from benchmarks.timing import best_of, peak_process_megabytes
 from lib.rl import tabular
 
 SEED = 0
@@ -120,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write results/ppo-scaling/planners-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    began = time.perf_counter()
+    record = Record("planners", arguments)
     ways = contenders(options.states, options.actions, options.problems, options.sizes)
     print("largest differences from our policy iteration")
     gaps = check(ways)
@@ -138,22 +134,18 @@ def main(arguments: list[str] | None = None) -> None:
             built = seconds["quantecon_policy_built"]
             values[f"{workload}_ratio_policy_built_unchecked"] = built / seconds["ours_policy_unchecked"]
     values["largest_gap"] = max(gaps.values())
-    values["peak_process_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    values["peak_process_megabytes"] = peak_process_megabytes()
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "ppo-scaling",
             "planners-cpu",
             values,
-            device=f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.planners " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[SEED],
             note=f"float64, discount {DISCOUNT}; CPU seconds, best of {options.rounds} rounds; small problems have 4 "
             "actions; quantecon's loop builds each problem on the way, as its users do, where not said; ours checks "
             "its tables where not said; loops compiled before",
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,23 @@ Rows have shape ([members,] rows, width), weights ([members,] out, in), biases (
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ACTIVATIONS", "STRIPS_OF_A_TILE", "Layers", "WrittenGradient", "evaluate", "layers_of", "plain_rows", "pull"]
+__all__ = [
+    "ACTIVATIONS",
+    "STRIPS_OF_A_TILE",
+    "Layers",
+    "WrittenGradient",
+    "evaluate",
+    "layers_of",
+    "plain_rows",
+    "pull",
+]
 
 # A batch of one tile keeps its activations for the backward pass: to compute them again takes a tenth of a step.
 STRIPS_OF_A_TILE = 4
@@ -73,7 +83,49 @@ class Layers:
         self.last_bias = biases[-1].unsqueeze(-1)
         self.activation = ACTIVATIONS[activation]
         self.strip = strip
-        self.widest = max((weight.shape[-1] for weight in self.weights[1:]), default=0)
+
+    @property
+    def hidden(self) -> list[int]:
+        """Widths of the hidden layers."""
+        return [weight.shape[-2] for weight in self.weights[:-1]]
+
+
+class Room:
+    """Memory for the activations of strips, used again and again: fresh memory would not be in the cache.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Widths of the hidden layers.
+    like : Tensor
+        Of the type and on the device of the activations.
+    """
+
+    def __init__(self, widths: Sequence[int], like: Tensor):
+        self.widths, self.like = tuple(widths), like
+        self._taken: dict[tuple, list[Tensor]] = {}
+        self._behind = like.new_empty(0)
+
+    def activations(self, place: int, lead: Sequence[int]) -> list[Tensor]:
+        """Tensors (*lead, width), one for each hidden layer; those of different places can be filled side by side."""
+        key = (place, *lead)
+        if key not in self._taken:
+            self._taken[key] = [self.like.new_empty(*lead, width) for width in self.widths]
+        return self._taken[key]
+
+    def hold(self, place: int, activations: list[Tensor]) -> None:
+        """Take activations that were filled elsewhere."""
+        self._taken[(place, *activations[0].shape[:-1])] = activations
+
+    def behind(self, lead: Sequence[int]) -> list[Tensor]:
+        """Tensors (*lead, width) for the gradients of hidden layers, all of them in the same memory."""
+        key = ("behind", *lead)
+        if key not in self._taken:
+            sizes = [math.prod(lead) * width for width in self.widths]
+            if self._behind.numel() < max(sizes):
+                self._behind = self.like.new_empty(max(sizes))
+            self._taken[key] = [self._behind[:size].view(*lead, -1) for size in sizes]
+        return self._taken[key]
 
 
 def plain_rows(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type) -> Tensor:
@@ -88,39 +140,27 @@ def plain_rows(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], a
     return h
 
 
-def evaluate(x: Tensor, layers: Layers, kept: list[list[Tensor]] | None = None) -> Tensor:
-    """Output of rows ([members,] rows, width), strip by strip; the activations are kept in a list, if one is given.
+def evaluate(x: Tensor, layers: Layers, room: Room, keep: bool = False) -> Tensor:
+    """Output of rows ([members,] rows, width), strip by strip; to keep the activations, each strip has its own room.
 
     The output is ([members,] out, rows): it is narrow, and with rows last it is written and read without strides.
     """
     last = layers.weights[-1]
     y = last.new_empty(*x.shape[:-2], last.shape[-2], x.shape[-2])
-    room = _room(x, layers) if kept is None else None
-    for start, length in _strips(x.shape[-2], layers.strip):
+    for place, (start, length) in enumerate(_strips(x.shape[-2], layers.strip)):
         part = _rows(x, start, length).to(y.dtype)
-        activations = _hidden(part, layers, room)
-        if kept is not None:
-            kept.append(activations)
-        torch.matmul(last, (activations or [part])[-1].mT, out=y.narrow(-1, start, length))
+        *_, h = part, *_hidden(part, layers, room.activations(place if keep else 0, part.shape[:-1]))
+        torch.matmul(last, h.mT, out=y if length == x.shape[-2] else y.narrow(-1, start, length))
     return y.add_(layers.last_bias)
 
 
-def _hidden(x: Tensor, layers: Layers, room: Sequence[Tensor] | None) -> list[Tensor]:
-    """Activations of the hidden layers of one strip, in the room there is or in fresh tensors."""
-    activations = []
+def _hidden(x: Tensor, layers: Layers, activations: list[Tensor]) -> list[Tensor]:
+    """Fill in the activations of the hidden layers of one strip."""
     h = x
-    for layer, turned in enumerate(layers.turned[:-1]):
-        out = None if room is None else _rows(room[layer], 0, x.shape[-2])
+    for turned, bias, out in zip(layers.turned, layers.biases, activations):
         h = torch.matmul(h, turned, out=out)
-        layers.activation.apply_(h.add_(layers.biases[layer]))
-        activations.append(h)
+        layers.activation.apply_(h.add_(bias))
     return activations
-
-
-def _room(x: Tensor, layers: Layers) -> list[Tensor]:
-    """Memory for the activations of a strip, used for one strip after the other."""
-    length = min(layers.strip, x.shape[-2])
-    return [weight.new_empty(*x.shape[:-2], length, weight.shape[-2]) for weight in layers.weights[:-1]]
 
 
 def _strips(rows: int, strip: int) -> list[tuple[int, int]]:
@@ -137,28 +177,27 @@ def pull(
     arrived: Tensor,
     x: Tensor,
     layers: Layers,
-    kept: Sequence[Sequence[Tensor]] | None,
+    room: Room,
+    kept: bool,
     places: Sequence[Tensor],
     of_input: Tensor | None = None,
 ) -> None:
     """Add the gradients of all parameters to ``places``, from that of the output, ([members,] out, rows).
 
-    What :func:`evaluate` kept is written over; without it the activations are computed again. The gradient of the input
-    is written to ``of_input``, if given.
+    What :func:`evaluate` kept is written over; where it did not, the activations are computed again. The gradient of
+    the input is written to ``of_input``, if given.
     """
     of_weights, of_biases = layers_of(places)
-    room = _room(x, layers) if kept is None else None
-    half = (min(layers.strip, x.shape[-2]) + 1) // 2
-    behind = layers.last_bias.new_empty(half * layers.widest * x.shape[:-2].numel())
-    for number, (start, length) in enumerate(_strips(x.shape[-2], layers.strip)):
-        part = _rows(x, start, length).to(behind.dtype)
-        inputs = [part, *(_hidden(part, layers, room) if kept is None else kept[number])]
-        change = arrived.narrow(-1, start, length).mT
+    for place, (start, length) in enumerate(_strips(x.shape[-2], layers.strip)):
+        part = _rows(x, start, length).to(layers.last_bias.dtype)
+        hidden = room.activations(place if kept else 0, part.shape[:-1])
+        inputs = [part, *(hidden if kept else _hidden(part, layers, hidden))]
+        change = (arrived if length == x.shape[-2] else arrived.narrow(-1, start, length)).mT
         for layer in reversed(range(len(inputs))):
             _add_product(of_weights[layer], change, inputs[layer])
             of_biases[layer].add_(change.sum(-2))
             if layer:
-                change = _before(change, layers.weights[layer], inputs[layer], layers.activation, behind, half)
+                change = _before(change, inputs[layer], layers, room, layer)
             elif of_input is not None:
                 torch.matmul(change, layers.weights[0], out=_rows(of_input, start, length))
 
@@ -173,13 +212,13 @@ def _add_product(place: Tensor, change: Tensor, inputs: Tensor) -> None:
         place.baddbmm_(change.mT, inputs)
 
 
-def _before(change: Tensor, weight: Tensor, activated: Tensor, activation: type, behind: Tensor, half: int) -> Tensor:
+def _before(change: Tensor, activated: Tensor, layers: Layers, room: Room, layer: int) -> Tensor:
     """Gradient before an activation function, written over what it returned; in halves, which share some room."""
-    for start, length in _strips(change.shape[-2], half):
-        place = _rows(activated, start, length)
-        arrived = behind[: place.numel()].view(place.shape)
-        torch.matmul(_rows(change, start, length), weight, out=arrived)
-        activation.backward_(arrived, place)
+    rows = change.shape[-2]
+    for start, length in _strips(rows, -(-rows // 2)):
+        arrived = room.behind((*change.shape[:-2], length))[layer - 1]
+        torch.matmul(_rows(change, start, length), layers.weights[layer], out=arrived)
+        layers.activation.backward_(arrived, _rows(activated, start, length))
     return activated
 
 
@@ -188,9 +227,14 @@ class WrittenGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, activation: str, strip: int, *parameters: Tensor) -> Tensor:
-        kept = [] if x.shape[-2] <= STRIPS_OF_A_TILE * strip else None
-        y = evaluate(x, Layers(parameters, activation, strip), kept)
-        ctx.save_for_backward(x, *parameters, *itertools.chain(*(kept or ())))
+        layers = Layers(parameters, activation, strip)
+        room = Room(layers.hidden, layers.last_bias)
+        kept = x.shape[-2] <= STRIPS_OF_A_TILE * strip
+        y = evaluate(x, layers, room, kept)
+        lead = x.shape[:-2]
+        strips = [(*lead, length) for _, length in _strips(x.shape[-2], strip)] if kept else []
+        activated = [room.activations(place, lead) for place, lead in enumerate(strips)]
+        ctx.save_for_backward(x, *parameters, *itertools.chain(*activated))
         ctx.parameters, ctx.activation, ctx.strip = len(parameters), activation, strip
         ctx.overwritten = False
         return y
@@ -204,15 +248,18 @@ class WrittenGradient(torch.autograd.Function):
             )
         x, *saved = ctx.saved_tensors
         parameters, activated = saved[: ctx.parameters], saved[ctx.parameters :]
+        layers = Layers(parameters, ctx.activation, ctx.strip)
+        room = Room(layers.hidden, layers.last_bias)
         # The first backward pass writes over the activations, as data, since autograd would refuse another one, which
         # computes them again.
-        kept = None
-        if activated and not ctx.overwritten:
-            hidden = len(parameters) // 2 - 1
-            kept = [[part.data for part in activated[i : i + hidden]] for i in range(0, len(activated), hidden)]
+        kept = bool(activated) and not ctx.overwritten
+        if kept:
+            for place in range(len(activated) // len(room.widths)):
+                first = place * len(room.widths)
+                room.hold(place, [part.data for part in activated[first : first + len(room.widths)]])
         ctx.overwritten = True
         of_input = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         places = [torch.zeros_like(parameter) for parameter in parameters]
         with torch.autocast(arrived.device.type, enabled=False):
-            pull(arrived, x, Layers(parameters, ctx.activation, ctx.strip), kept, places, of_input)
+            pull(arrived, x, layers, room, kept, places, of_input)
         return of_input, None, None, *places

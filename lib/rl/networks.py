@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -214,7 +214,8 @@ class MLP(nn.Module):
         elif differentiated:
             y = _strips.WrittenGradient.apply(rows, self.activation, strip, *parameters).mT
         else:
-            y = _strips.evaluate(rows, _strips.Layers(parameters, self.activation, strip)).mT
+            layers = _strips.Layers(parameters, self.activation, strip)
+            y = _strips.evaluate(rows, layers, _strips.Room(layers.hidden, layers.last_bias)).mT
         if len(lead) != 1:
             y = y.unflatten(-2, lead) if lead else y[0]
         return y if self.members is None else y.movedim(0, -3)
@@ -250,6 +251,9 @@ class TilePass:
     ----------
     network : MLP
         Its parameters may change in place, but not be replaced.
+    beside : TilePass, optional
+        Of a network that waits while this one passes: where their hidden layers are of the same widths they share the
+        memory of their activations.
 
     Attributes
     ----------
@@ -257,12 +261,14 @@ class TilePass:
         Most rows of each member that a tile may have.
     """
 
-    def __init__(self, network: MLP):
+    def __init__(self, network: MLP, beside: TilePass | None = None):
         self.network = network
         self.rows = network.rows_per_tile
         self.parameters = [*network.parameters()]
         values = [parameter.data for parameter in self.parameters]
         self.layers = _strips.Layers(values, network.activation, network.rows_per_strip)
+        shared = beside and beside.layers.hidden == self.layers.hidden
+        self.room = beside.room if shared else _strips.Room(self.layers.hidden, self.layers.last_bias)
 
     def serves(self, obs: Tensor) -> bool:
         """Whether autograd would record nothing more of this tile than the gradient of all parameters."""
@@ -275,31 +281,15 @@ class TilePass:
             and all(parameter.requires_grad for parameter in self.parameters)
         )
 
-    @torch.no_grad()
-    def __call__(self, obs: Tensor) -> tuple[Tensor, Callable[[Tensor, Sequence[Tensor]], None]]:
-        """Output of a tile and its vector-Jacobian product.
+    def forward(self, obs: Tensor) -> Tensor:
+        """Output of a tile ([members,] k, ...), with rows last: ([members,] out, k)."""
+        self.seen, _ = self.network._rows(obs)
+        return _strips.evaluate(self.seen, self.layers, self.room, keep=True)
 
-        Parameters
-        ----------
-        obs : Tensor, (n, ...) or (members, n, ...)
-
-        Returns
-        -------
-        Tensor, ([members,] out, n)
-            The output, with rows last.
-        callable
-            Takes the gradient of a loss in the output, of its shape, and tensors of the shapes of the parameters, to
-            which it adds the gradients in them. It can be called once.
-        """
-        rows, _ = self.network._rows(obs)
-        kept: list[list[Tensor]] = []
-        y = _strips.evaluate(rows, self.layers, kept)
-
-        @torch.no_grad()
-        def pull(slope: Tensor, places: Sequence[Tensor]) -> None:
-            _strips.pull(slope, rows, self.layers, kept, places)
-
-        return y, pull
+    def pull(self, slope: Tensor, places: Sequence[Tensor]) -> None:
+        """Add the gradients of the parameters to tensors of their shapes, from that of the last output; once."""
+        _strips.pull(slope, self.seen, self.layers, self.room, True, places)
+        del self.seen
 
 
 def _orthogonal(sizes: Sequence[int], gains: Sequence[float], seed: int) -> list[Tensor]:

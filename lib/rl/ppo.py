@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import checks
-from lib.rl import _slopes, checkpoints
+from lib.rl import checkpoints
 from lib.rl.distributed import Processes
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import evaluate
@@ -345,14 +345,14 @@ class Learner(TrainingState):
             for start in range(0, held - share + 1, share):
                 found = self.gradient(batch, order[..., start : start + share])
                 if cfg.max_kl is not None:
-                    active = active * (found[3] <= cfg.max_kl).view(-1, 1)
+                    active = active * (found[2] <= cfg.max_kl).view(-1, 1)
                     if not bool(active.any()):
                         break
                 norm = self.adam.step(rate, cfg.max_grad_norm, active)
                 if self.average:
                     self.average.update(self.flat.data, active)
                 sums += torch.cat([found, norm.mT, torch.ones_like(norm.mT)]) * active.mT
-        names = ("policy_loss", "value_loss", "entropy", "minibatch_kl", "clip_fraction", "gradient_norm")
+        names = ("policy_loss", "entropy", "minibatch_kl", "clip_fraction", "value_loss", "gradient_norm")
         means = dict(zip(names, sums[:-1] / sums[-1]))
         del means["minibatch_kl"]
         return means | {"gradient_steps": sums[-1]}, self.divergence(batch, order)
@@ -363,36 +363,20 @@ class Learner(TrainingState):
         Returns
         -------
         Tensor, (5, members or 1)
-            Means of the policy loss, value loss, entropy, divergence from the behaviour policy, and share of clipped
-            ratios.
+            Means of the policy loss, entropy, divergence from the behaviour policy, share of clipped ratios, and value
+            loss.
         """
-        cfg = self.cfg
         self.flat.zero_grad()
-        losses, moves = 0, []
+        found = 0
         for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old, adv, returns, *value_old = self.gathered(batch, tile)
             seen = self.seen(observation)
-            share = tile.shape[-1] / order.shape[-1] / self.processes.size
-            # A backward pass for each network: only one of them holds activations at a time.
-            with self.precision():
-                logp, entropy, pull = self.policy_pass(seen, action)
-            log_ratio = logp - logp_old
             anchor = self.anchored(seen, action) if self.average else None
-            from_anchor = log_ratio if anchor is None else logp - anchor
-            weight = None if anchor is None else torch.exp(anchor - logp_old)
-            climbed, slope = _slopes.of_policy(from_anchor, adv, cfg.clip, weight)
-            each = share / slope.shape[-1]
-            pull(slope.mul_(each), -cfg.ent_coef * each)
-            with self.precision():
-                value, pull = self.value_pass(seen)
-            fitted, slope = _slopes.of_value(value.to(returns.dtype), returns, *value_old, clip=cfg.value_clip)
-            pull(slope.mul_(cfg.vf_coef * each))
-            moves.append((log_ratio, from_anchor))
-            losses = losses + torch.stack((climbed, fitted, entropy.mean(-1))) * share
-        log_ratio, from_anchor = (torch.cat(parts, dim=-1) for parts in zip(*moves))
-        outside = (from_anchor.expm1_().abs_() > cfg.clip).to(log_ratio.dtype)
-        moved = torch.stack((_divergence(log_ratio), outside)).mean(-1)
-        found = torch.cat((losses, moved / self.processes.size)).view(5, self.rows)
+            share = tile.shape[-1] / order.shape[-1] / self.processes.size
+            # One network after the other: only one of them holds activations at a time.
+            climbed = self.policy_gradient.add(seen, action, logp_old, adv, anchor, share)
+            fitted = self.value_gradient.add(seen, returns, *value_old or (None,), share)
+            found = found + torch.cat((climbed, fitted)) * share
         self.processes.sum_(self.flat.grad)
         return self.processes.sum_(found)
 
@@ -403,8 +387,7 @@ class Learner(TrainingState):
         kl = torch.zeros(self.rows, dtype=self.flat.data.dtype, device=order.device)
         for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old = self.gathered(batch[:3], tile)
-            with self.precision():
-                logp = self.policy_pass.evaluate(self.seen(observation), action)[0]
+            logp = self.policy_gradient.evaluate(self.seen(observation), action)[0]
             kl += _divergence(logp - logp_old).sum(-1).reshape(self.rows)
         return self.processes.sum_(kl) / (order.shape[1] * order.shape[2] * self.processes.size)
 

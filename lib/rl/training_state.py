@@ -6,6 +6,7 @@ import contextlib
 import copy
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from lib import checks
 from lib.rl import checkpoints
-from lib.rl._pullbacks import PolicyPass, ValuePass
+from lib.rl._gradients import PolicyGradient, ValueGradient
 from lib.rl.distributed import Processes
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import check_pair
@@ -126,12 +127,14 @@ class TrainingState:
             self.average = EWMA(self.flat.data, ewma_decay(cfg.anchor_com))
             self.anchor = copy.deepcopy(policy)
             self.anchor_flat = FlatParameters([self.anchor], env.members)
-        policy_evaluate, value_evaluate = policy.evaluate, value_fn
-        if cfg.compile is not None:
-            policy_evaluate = torch.compile(policy.evaluate, backend=cfg.compile)
-            value_evaluate = torch.compile(value_fn, backend=cfg.compile)
-        self.policy_pass = PolicyPass(policy, policy_evaluate, self.flat)
-        self.value_pass = ValuePass(value_fn, value_evaluate, self.flat)
+
+        def given(module: nn.Module, call: Callable) -> tuple:
+            return module, self._as_configured(call), self.flat, cfg.compile is None and not cfg.bf16
+
+        self.policy_gradient = PolicyGradient(*given(policy, policy.evaluate), clip=cfg.clip, ent_coef=cfg.ent_coef)
+        self.value_gradient = ValueGradient(
+            *given(value_fn, value_fn), clip=cfg.value_clip, coefficient=cfg.vf_coef, beside=self.policy_gradient
+        )
 
         self.action_streams = env.streams.beside("action")
         self.order_streams = env.streams.beside("minibatch")
@@ -173,6 +176,16 @@ class TrainingState:
         if not self.cfg.bf16 and not torch.is_autocast_enabled(kind):
             return contextlib.nullcontext()  # to make one takes as long as some operations on a tile
         return torch.autocast(kind, torch.bfloat16, enabled=self.cfg.bf16)
+
+    def _as_configured(self, call: Callable) -> Callable:
+        """A function of networks, compiled and in the precision that the settings ask for."""
+        run = call if self.cfg.compile is None else torch.compile(call, backend=self.cfg.compile)
+
+        def evaluate(*inputs: Tensor) -> Any:
+            with self.precision():
+                return run(*inputs)
+
+        return evaluate
 
     def ended_episodes(self) -> Tensor:
         """Sum of returns, sum of lengths and number of the episodes that ended in the rollout: (3, members or 1)."""

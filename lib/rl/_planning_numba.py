@@ -1,52 +1,96 @@
-"""Compiled policy iteration of :mod:`lib.rl.planning` for many small problems: float64, C-contiguous, one core.
+"""Compiled planners of :mod:`lib.rl.planning` for many small problems: float64, C-contiguous, one core.
 
-What reads a whole table works on one problem at a time, on a copy that stays in the cache and has the states and
-actions side by side. Policies are evaluated for many problems together, one in each lane, so that the inner loops of
-the elimination run over lanes; a lane whose problem is solved takes the next one. Nothing is pivoted: I - gamma P is
+What reads a whole table works on one problem at a time, which then lies in the cache; while it is worked on, the next
+one is fetched. Policies are evaluated for many problems together, one in each lane, so that the inner loops of the
+elimination run over lanes; a lane whose problem is solved takes the next one. Nothing is pivoted: I - gamma P is
 diagonally dominant by rows, for which that is stable.
 """
 
+import math
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-__all__ = ["LANES", "policy_iteration"]
+__all__ = ["LANES", "modified_policy_iteration", "policy_iteration"]
 
-# Products may be fused with sums, and sums taken in any order; nothing else about floating point is relaxed.
+# Products may be fused with sums, and sums taken in any order; nothing else about floating point is relaxed. Without
+# it the inner products could not use vectors; all results are bound by the rounding of sums in either order.
 OPTIONS = {"cache": True, "fastmath": {"contract", "reassoc"}, "error_model": "numpy", "nogil": True}
 LANES = 32  # long enough for the inner loops; 32 problems of 20 states and 4 actions stay in the cache
+LINE = 8  # numbers in a line of the cache
+
+
+@intrinsic
+def _fetch(typing, array, at):
+    """Ask for the line of the cache in which entry ``at`` of the flattened array lies; nobody waits for it."""
+
+    def code(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+        builder.call(prefetch, [place, number(0), number(2), number(1)])  # to be read; into the second level; data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
 
 
 @njit(**OPTIONS)
-def _turned(rows, slack, table):
-    """Copy rows (S A, S) to a table (S, S A); false if an entry is below 0 or a row off 1 by more than ``slack``."""
-    right = True
-    for at in range(rows.shape[0]):
-        # Anew for each row: one minimum over all of them would be a chain that everything waits for.
-        total = lowest = 0.0
-        for j in range(rows.shape[1]):
-            chance = rows[at, j]
-            table[j, at] = chance
-            total += chance
-            lowest = min(lowest, chance)
-        right &= abs(total - 1) <= slack and lowest >= 0  # a total that is no number is off
-    return right
+def _announce(P, problem, part, parts):
+    """Fetch one of ``parts`` parts of the table of a problem, if there is such a problem.
+
+    The hardware sees what comes next too late: it stops at the end of every page of memory.
+    """
+    if problem < P.shape[0]:
+        size = P.size // P.shape[0]
+        length = -(-size // parts)
+        for at in range(part * length, min(part * length + length, size), LINE):
+            _fetch(P, problem * size + at)
 
 
 @njit(**OPTIONS)
-def _look_ahead(table, reward, discount, V, Q):
-    """Values of all actions."""
-    states = V.size
-    Q[:] = 0
-    for j in range(states % 4):
-        for at in range(Q.size):
-            Q[at] += table[j, at] * V[j]
-    # Four next states at a time: Q is written a quarter as often.
-    for j in range(states % 4, states, 4):
-        u, v, w, x = V[j], V[j + 1], V[j + 2], V[j + 3]
-        for at in range(Q.size):
-            Q[at] += table[j, at] * u + table[j + 1, at] * v + table[j + 2, at] * w + table[j + 3, at] * x
+def _below_zero(row):
+    found = False
+    for j in range(row.size):
+        found |= row[j] < 0
+    return found
+
+
+@njit(**OPTIONS)
+def _sound(rows, bits, reward, discount, slack, V, Q):
+    """Values of all actions into Q, and whether the tables may be what they should be.
+
+    That is if no entry is below 0, no row is off 1 by more than ``slack``, rewards are finite and the discount lies in
+    [0, 1). ``bits`` are the same rows as integers: together they are negative if any entry has a sign.
+    """
+    sound = discount >= 0 and discount < 1
+    paid = 0.0
     for at in range(Q.size):
-        Q[at] = reward[at] + discount * Q[at]
+        total = ahead = 0.0
+        signs = np.int64(0)
+        for j in range(V.size):
+            total += rows[at, j]
+            ahead += rows[at, j] * V[j]
+            signs |= bits[at, j]
+        sound &= abs(total - 1) <= slack  # a total that is no number is off
+        if signs < 0 and _below_zero(rows[at]):  # -0 is right
+            sound = False
+        paid += reward[at]
+        Q[at] = reward[at] + discount * ahead
+    return sound and np.isfinite(paid)
+
+
+@njit(**OPTIONS)
+def _look_ahead(rows, reward, discount, V, Q):
+    """Values of all actions."""
+    for at in range(Q.size):
+        ahead = 0.0
+        for j in range(V.size):
+            ahead += rows[at, j] * V[j]
+        Q[at] = reward[at] + discount * ahead
 
 
 @njit(**OPTIONS)
@@ -62,37 +106,60 @@ def _choose(Q, best, wanted):
 
 
 @njit(**OPTIONS)
-def _evaluate(P, R, gamma, policy, problem, columns):
+def _equations(P, R, gamma, policy, problem, i, row):
+    """Row i of the equations (I - gamma P) V = R of the policy of the problem of every lane, (S + 1, lanes)."""
+    states = row.shape[0] - 1
+    for lane in range(problem.size):
+        n = problem[lane]
+        a = policy[n, i]
+        discount, chances = -gamma[n], P[n, i, a]
+        for j in range(states):
+            row[j, lane] = discount * chances[j]
+        row[i, lane] += 1
+        row[states, lane] = R[n, i, a]
+
+
+@njit(**OPTIONS)
+def _evaluate(P, R, gamma, policy, problem, columns, rows):
     """Values of the policy of the problem of every lane, in the last of the ``columns`` (S + 1, S, lanes).
 
-    Each row of the equations is written down, freed of the states before it and divided by its diagonal entry; in the
-    end the states after it are put in.
+    Two rows of the equations at a time are written into ``rows`` (2, S + 1, lanes), freed of the states before them and
+    divided by their diagonal entries; in the end the states after them are put in.
     """
     states, lanes = columns.shape[1:]
-    row = np.empty((states + 1, lanes))
-    for i in range(states):
-        for lane in range(lanes):
-            n = problem[lane]
-            a = policy[n, i]
-            discount, chances = gamma[n], P[n, i, a]
-            for j in range(states):
-                row[j, lane] = -discount * chances[j]
-            row[i, lane] += 1
-            row[states, lane] = R[n, i, a]
+    upper, lower = rows[0], rows[1]
+    inverse = np.empty(lanes)
+    for i in range(0, states, 2):
+        two = i + 1 < states  # else the lower row is left over from before, and nothing is made of it
+        _equations(P, R, gamma, policy, problem, i, upper)
+        if two:
+            _equations(P, R, gamma, policy, problem, i + 1, lower)
         for j in range(1, states + 1):
-            column, entry = columns[j], row[j]
+            column, first, second = columns[j], upper[j], lower[j]
             steps = min(i, j)
             for k in range(steps % 4):
                 for lane in range(lanes):
-                    entry[lane] -= row[k, lane] * column[k, lane]
+                    first[lane] -= upper[k, lane] * column[k, lane]
+                    second[lane] -= lower[k, lane] * column[k, lane]
             for k in range(steps % 4, steps, 4):
                 for lane in range(lanes):
-                    first = row[k, lane] * column[k, lane] + row[k + 1, lane] * column[k + 1, lane]
-                    second = row[k + 2, lane] * column[k + 2, lane] + row[k + 3, lane] * column[k + 3, lane]
-                    entry[lane] -= first + second
+                    u, v, w, x = column[k, lane], column[k + 1, lane], column[k + 2, lane], column[k + 3, lane]
+                    early, late = upper[k, lane] * u + upper[k + 1, lane] * v, upper[k + 2, lane] * w
+                    first[lane] -= early + (late + upper[k + 3, lane] * x)
+                    early, late = lower[k, lane] * u + lower[k + 1, lane] * v, lower[k + 2, lane] * w
+                    second[lane] -= early + (late + lower[k + 3, lane] * x)
+        for lane in range(lanes):
+            inverse[lane] = 1 / upper[i, lane]
         for j in range(i + 1, states + 1):
             for lane in range(lanes):
-                columns[j, i, lane] = row[j, lane] / row[i, lane]
+                columns[j, i, lane] = upper[j, lane] * inverse[lane]
+                lower[j, lane] -= lower[i, lane] * columns[j, i, lane]
+        if two:
+            for lane in range(lanes):
+                inverse[lane] = 1 / lower[i + 1, lane]
+            for j in range(i + 2, states + 1):
+                for lane in range(lanes):
+                    columns[j, i + 1, lane] = lower[j, lane] * inverse[lane]
     V = columns[states]
     for i in range(states - 2, -1, -1):
         for j in range(i + 1, states):
@@ -117,16 +184,17 @@ def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V, Q, e
     """Improve policies until nothing is better; returns how many were evaluated for the slowest problem.
 
     ``policy`` (problems, S) holds the first ones and then the last ones; with ``first_sweeps`` above 0 the first ones
-    are greedy after so many sweeps of value iteration. There has to be a problem. Entries below 0 and rows that are off
-    1 by more than ``slack`` end it with -1; a negative slack asks for no check.
+    are greedy after so many sweeps of value iteration. There has to be a problem. Tables that look unsound with this
+    slack end it with -1; a negative slack asks for no check.
     """
     problems, states, actions = R.shape
     # Not LANES itself: loops of a length that is known are unrolled whole and then no longer vectorised.
     lanes = min(LANES, problems)
     rows = P.reshape((problems, states * actions, states))
+    bits = rows.view(np.int64)
     rewards, values = R.reshape((problems, -1)), Q.reshape((problems, -1))
-    tables = np.empty((lanes, states, states * actions))
     columns = np.empty((states + 1, states, lanes))
+    pair = np.zeros((2, states + 1, lanes))
     best = np.empty(states)
     wanted = np.empty(states, np.int64)
     problem = np.zeros(lanes, np.int64)
@@ -138,24 +206,27 @@ def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V, Q, e
             if rounds[lane] == 0 and started < problems:
                 n = problem[lane] = started
                 started += 1
-                if not _turned(rows[n], slack, tables[lane]) and slack >= 0:
+                _choose(R[n], best, wanted)
+                sound = _sound(rows[n], bits[n], rewards[n], gamma[n], slack, best, values[n])
+                if slack >= 0 and not sound:
                     return -1
-                values[n] = rewards[n]
-                for _ in range(first_sweeps):
-                    _choose(Q[n], V[n], policy[n])
-                    _look_ahead(tables[lane], rewards[n], gamma[n], V[n], values[n])
+                _announce(P, started, 0, max(first_sweeps, 1))
+                for sweep in range(1, first_sweeps):
+                    _choose(Q[n], best, wanted)
+                    _look_ahead(rows[n], rewards[n], gamma[n], best, values[n])
+                    _announce(P, started, sweep, first_sweeps)
                 if first_sweeps > 0:
-                    _choose(Q[n], V[n], policy[n])
+                    _choose(Q[n], best, policy[n])
                 before[lane] = -np.inf
                 rounds[lane] = 1
         if not rounds.any():
             return slowest
-        _evaluate(P, R, gamma, policy, problem, columns)
+        _evaluate(P, R, gamma, policy, problem, columns, pair)
         for lane in range(lanes):
             if rounds[lane] > 0:
                 n = problem[lane]
                 V[n] = columns[states, :, lane]
-                _look_ahead(tables[lane], rewards[n], gamma[n], V[n], values[n])
+                _look_ahead(rows[n], rewards[n], gamma[n], V[n], values[n])
                 _choose(Q[n], best, wanted)
                 error[n] = np.abs(best - V[n]).max() / (1 - gamma[n])
                 total = V[n].sum()
@@ -164,3 +235,88 @@ def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V, Q, e
                 better = total > before[lane] and _improve(Q[n], best, wanted, rounding, policy[n])
                 before[lane] = total
                 rounds[lane] = rounds[lane] + 1 if better else 0
+
+
+@njit(**OPTIONS)
+def _ends(new, old):
+    """Smallest and largest entry of the change, and the largest size of a new one."""
+    low = high = new[0] - old[0]
+    size = abs(new[0])
+    for s in range(1, new.size):
+        change = new[s] - old[s]
+        low = change if change < low else low
+        high = change if change > high else high
+        size = abs(new[s]) if abs(new[s]) > size else size
+    return low, high, size
+
+
+@njit(**OPTIONS)
+def _sweeps_needed(farthest, discount, tol):
+    """As :func:`lib.rl.planning.sweeps_needed`, for one problem."""
+    if discount == 0 or farthest == 0:
+        return 1.0
+    wanted = math.log(tol) + 2 * math.log1p(-discount) - math.log(discount) - math.log(farthest)
+    return max(1.0, np.ceil(wanted / math.log(discount)) + 1)
+
+
+@njit(**OPTIONS)
+def _follow(P, R, discount, policy, sweeps, target, V, after):
+    """At most so many sweeps of one policy from V on, fewer once the spread of the change is at most ``target``."""
+    states = V.size
+    for _ in range(sweeps):
+        for s in range(states):
+            a = policy[s]
+            ahead = 0.0
+            for j in range(states):
+                ahead += P[s, a, j] * V[j]
+            after[s] = R[s, a] + discount * ahead
+        low, high, _ = _ends(after, V)
+        V[:] = after
+        if high - low <= target:
+            break
+
+
+@njit(**OPTIONS)
+def modified_policy_iteration(P, R, gamma, first, tol, inner_sweeps, rounding, slack, V, Q, policy, error):
+    """Sweeps over all actions, with sweeps of the greedy policy in between; returns the sweeps of the slowest problem.
+
+    ``first`` (problems, S) holds the values to start from. Tables that look unsound with this slack end it with -1; a
+    negative slack asks for no check.
+    """
+    problems, states, actions = R.shape
+    rows = P.reshape((problems, states * actions, states))
+    bits = rows.view(np.int64)
+    rewards, values = R.reshape((problems, -1)), Q.reshape((problems, -1))
+    best, after, now = np.empty(states), np.empty(states), np.empty(states)
+    slowest = 0
+    for n in range(problems):
+        discount = gamma[n]
+        now[:] = first[n]
+        sound = _sound(rows[n], bits[n], rewards[n], discount, slack, now, values[n])
+        if slack >= 0 and not sound:
+            return -1
+        ratio = discount / (1 - discount)
+        limit = np.inf
+        sweeps = 0
+        while True:
+            if sweeps < 2:
+                _announce(P, n + 1, sweeps, 2)
+            _choose(Q[n], best, policy[n])
+            sweeps += 1
+            low, high, size = _ends(best, now)
+            uneven = high - low
+            limit = min(limit, sweeps + _sweeps_needed(uneven, discount, tol))
+            # What is no number compares false with everything: it has to end the loop, not to keep it going.
+            apart = uneven * ratio / 2 > tol and uneven > rounding * size
+            if not (apart and sweeps < limit):
+                break
+            _follow(P[n], R[n], discount, policy[n], inner_sweeps, tol / ratio, best, after)
+            # Constants do not matter to the spread; without them the values lose fewer digits to rounding.
+            now[:] = best - best.min()
+            _look_ahead(rows[n], rewards[n], discount, now, values[n])
+        middle = ratio * (high + low) / 2
+        V[n] = best + middle
+        Q[n] += middle
+        error[n] = ratio * uneven / 2
+        slowest = max(slowest, sweeps)
+    return slowest

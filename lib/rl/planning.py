@@ -23,8 +23,9 @@ from lib.rl import _many_problems, _tables, bellman
 
 __all__ = ["Solution", "modified_policy_iteration", "policy_iteration", "soft_value_iteration", "value_iteration"]
 
-FIRST_SWEEPS = 3  # sweeps before policies are evaluated
+FIRST_SWEEPS = 2  # sweeps before policies are evaluated
 ROUNDING = 32  # spacings of floating point numbers that count as no improvement
+SETTLED = 4  # spacings that count as no change
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,10 @@ def value_iteration(P, R, gamma, tol: float = 1e-8, *, V0=None, validate: bool =
     >>> [round(value, 6) for value in V.tolist()]
     [9.0, 10.0]
     """
-    P, R, gamma, V, tol = read(P, R, gamma, tol, V0, validate)
+    given = _many_small_or_read(P, R, gamma, tol, 0, V0, validate)
+    if isinstance(given, Solution):
+        return given
+    P, R, gamma, V, tol = given
 
     def backup(V: Tensor) -> tuple[Tensor, Tensor]:
         Q = bellman.q_values(P, R, gamma, V)
@@ -186,13 +190,18 @@ def modified_policy_iteration(
     ([1, 0], 3)
     """
     inner_sweeps = checks.integer("inner_sweeps", inner_sweeps, lowest=0)
-    P, R, gamma, V, tol = read(P, R, gamma, tol, V0, validate)
+    given = _many_small_or_read(P, R, gamma, tol, inner_sweeps, V0, validate)
+    if isinstance(given, Solution):
+        return given
+    P, R, gamma, V, tol = given
     # A policy is known well enough when its own change is half as uneven as the optimum's may be.
     target = tol * (1 - gamma) / gamma.clamp(min=torch.finfo(gamma.dtype).tiny)
     limit = math.inf
     sweeps = 0
     while True:
-        Q = bellman.q_values(P, R, gamma, V)
+        # Where nothing follows the values of the actions are their rewards: the table need not be read for that.
+        nothing = V0 is None and sweeps == 0
+        Q = R.expand(*V.shape[:-1], *R.shape[-2:]) if nothing else bellman.q_values(P, R, gamma, V)
         best, actions = Q.max(dim=-1)
         sweeps += 1
         change = best - V
@@ -211,6 +220,20 @@ def modified_policy_iteration(
         V = kept(done, V, improved - improved.amin(dim=-1, keepdim=True))
 
 
+def _many_small_or_read(P, R, gamma, tol, inner_sweeps: int, V0, validate) -> Solution | tuple:
+    """What compiled loops found for many small problems; for others the arguments, read."""
+    tol = checks.real_number("tol", tol, lowest=0, open_below=True)
+    checks.flag("validate", validate)
+    compiled = _many_problems.modified_policy_iteration
+    # Tables that need no conversion go straight on; if there is something wrong with them, what follows says what.
+    found = compiled(P, R, gamma, None, None, tol, inner_sweeps, SETTLED, validate) if V0 is None else None
+    if found is None:
+        given = read(P, R, gamma, tol, V0, validate)
+        V = given[3]
+        found = compiled(*given[:3], V, V.shape[:-1], tol, inner_sweeps, SETTLED, False)
+    return given if found is None else Solution(*found)
+
+
 def policy_iteration(P, R, gamma, *, policy=None, validate: bool = True) -> Solution:
     """Optimal values by evaluating policies exactly and improving them until nothing is better.
 
@@ -222,7 +245,7 @@ def policy_iteration(P, R, gamma, *, policy=None, validate: bool = True) -> Solu
     P, R, gamma, validate
         As in :func:`value_iteration`.
     policy : array_like, (..., S), integers, optional
-        Where to start, by default with the greedy policy after three sweeps of value iteration, which cost less than
+        Where to start, by default with the greedy policy after two sweeps of value iteration, which cost less than
         the policies they save.
 
     Returns
@@ -246,6 +269,12 @@ def policy_iteration(P, R, gamma, *, policy=None, validate: bool = True) -> Solu
     >>> [round(value, 9) for value in V.tolist()]
     [9.0, 10.0]
     """
+    checks.flag("validate", validate)
+    if policy is None:
+        # Tables that need no conversion go straight on; if there is something wrong with them, what follows says what.
+        found = _many_problems.policy_iteration(P, R, gamma, None, None, FIRST_SWEEPS, ROUNDING, validate)
+        if found is not None:
+            return Solution(*found)
     P, R, gamma = _tables.model(P=P, R=R, gamma=gamma, validate=validate, rows=False)
     batch = torch.broadcast_shapes(P.shape[:-3], R.shape[:-2], gamma.shape)
     if policy is not None:
@@ -319,7 +348,7 @@ def spread(change: Tensor) -> Tensor:
 def close_enough(change: Tensor, best: Tensor, gamma: Tensor, tol: float) -> Tensor:
     """Whether the bound is below ``tol``, or the change no more than rounding."""
     uneven = spread(change)
-    rounding = 4 * torch.finfo(best.dtype).eps * best.abs().amax(dim=-1)
+    rounding = SETTLED * torch.finfo(best.dtype).eps * best.abs().amax(dim=-1)
     return (uneven * gamma / (1 - gamma) / 2 <= tol) | (uneven <= rounding)
 
 

@@ -20,6 +20,16 @@ HEAD = (
 )
 
 
+@pytest.fixture(scope="module")
+def page(browser):
+    """An empty page in which the runtime stands, for files that call it."""
+    page = browser.new_page()
+    page.goto("about:blank")
+    page.add_script_tag(content=runtime.source())
+    yield page
+    page.close()
+
+
 @pytest.fixture(scope="session")
 def live_folder(tmp_path_factory):
     """Folder with ``index.html`` and ``_static``."""

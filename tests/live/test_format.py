@@ -5,8 +5,6 @@ import math
 
 import pytest
 
-from lib.live import runtime
-
 SPECS = [
     ".0f",
     ".2f",
@@ -63,15 +61,6 @@ NUMBERS += [
     0.045,
 ]
 NUMBERS += [-1234567.891, 5e-324, 1.7e-7, -0.004, -0.005, 0.0049999, 0.9999, 99.995, math.pi, math.e]
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    page = browser.new_page()
-    page.goto("about:blank")
-    page.add_script_tag(content=runtime.source())
-    yield page
-    page.close()
 
 
 @pytest.mark.parametrize("spec", SPECS)

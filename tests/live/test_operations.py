@@ -62,15 +62,6 @@ def reference(op, inputs):
     return want
 
 
-@pytest.fixture(scope="module")
-def page(browser):
-    page = browser.new_page()
-    page.goto("about:blank")
-    page.add_script_tag(content=runtime.source())
-    yield page
-    page.close()
-
-
 def program(op, params, arrays, layouts, offsets, out_shape, out_at=0):
     """A program of one step: memory is [result | inputs]; layouts are strides per operand."""
     room = max(out_at + int(np.prod(out_shape or (1,))) * 4, 1)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.live import runtime
 from lib.live.errors import NotLive
 from lib.live.fold import Loop, Step, fold
 from lib.live.program import pack, record, replay
@@ -20,15 +19,6 @@ from lib.live.random import integers, normal, permutation, uniform
 from tests.live.page_program import agree
 
 D = torch.float64
-
-
-@pytest.fixture(scope="module")
-def page(browser):
-    page = browser.new_page()
-    page.goto("about:blank")
-    page.add_script_tag(content=runtime.source())
-    yield page
-    page.close()
 
 
 def _draw(*shape, seed=0):

@@ -1,8 +1,8 @@
-"""Random arguments of a scan, in the distribution of the acceptance checks."""
+"""Random arguments of a scan, in the distribution of the acceptance checks, and how far results are apart."""
 
 import torch
 
-__all__ = ["SEQUENCE", "pieces", "random_inputs"]
+__all__ = ["SEQUENCE", "distance", "pieces", "random_inputs"]
 
 # Arguments that have a time, which a step and a piece of a sequence take apart.
 SEQUENCE = ("x", "dt", "A", "B", "C", "lam", "theta")
@@ -33,3 +33,11 @@ def random_inputs(b=2, T=37, H=3, P=4, N=8, M=4, G=None, R=None, seed=0, dtype=t
 def pieces(inputs, *tokens):
     """The same tokens of every argument that has a time."""
     return {name: value[tokens] for name, value in inputs.items()}
+
+
+def distance(a, b):
+    """Largest difference of two results, of y or of y and a state."""
+    if isinstance(a, tuple):
+        return max(distance(left, right) for left, right in zip(a, b, strict=True))
+    assert a.shape == b.shape
+    return float((a - b).abs().max()) if a.numel() else 0.0

@@ -4,16 +4,9 @@ import pytest
 import torch
 
 from lib.ssm import mimo, scan
-from tests.ssm.scan_inputs import SEQUENCE, random_inputs
+from tests.ssm.scan_inputs import SEQUENCE, distance, random_inputs
 
 TOLERANCE = 1e-11
-
-
-def distance(a, b):
-    if isinstance(a, tuple):
-        return max(distance(left, right) for left, right in zip(a, b, strict=True))
-    assert a.shape == b.shape
-    return float((a - b).abs().max()) if a.numel() else 0.0
 
 
 @pytest.mark.parametrize("G", [3, 1])

@@ -9,18 +9,10 @@ from torch.nn.functional import softplus
 
 from lib.ssm import rotation, scan
 from lib.ssm._chunks import chunk_scan
-from tests.ssm.scan_inputs import SEQUENCE, random_inputs
+from tests.ssm.scan_inputs import SEQUENCE, distance, random_inputs
 
 TOLERANCE = 1e-11
 FORMS = [scan.scan_sequential, scan.scan_chunked, scan.scan]
-
-
-def distance(a, b):
-    """Largest difference of two results, of y or of y and a state."""
-    if isinstance(a, tuple):
-        return max(distance(left, right) for left, right in zip(a, b, strict=True))
-    assert a.shape == b.shape
-    return float((a - b).abs().max()) if a.numel() else 0.0
 
 
 def at(inputs, t):

@@ -213,13 +213,10 @@ def _add_product(place: Tensor, change: Tensor, inputs: Tensor) -> None:
 
 
 def _before(change: Tensor, activated: Tensor, layers: Layers, room: Room, layer: int) -> Tensor:
-    """Gradient before an activation function, written over what it returned; in halves, which share some room."""
-    rows = change.shape[-2]
-    for start, length in _strips(rows, -(-rows // 2)):
-        arrived = room.behind((*change.shape[:-2], length))[layer - 1]
-        torch.matmul(_rows(change, start, length), layers.weights[layer], out=arrived)
-        layers.activation.backward_(arrived, _rows(activated, start, length))
-    return activated
+    """Gradient before an activation function, written over what it returned."""
+    arrived = room.behind(change.shape[:-1])[layer - 1]
+    torch.matmul(change, layers.weights[layer], out=arrived)
+    return layers.activation.backward_(arrived, activated)
 
 
 class WrittenGradient(torch.autograd.Function):

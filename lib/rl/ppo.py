@@ -336,7 +336,7 @@ class Learner(TrainingState):
         share = cfg.minibatch // (self.shards * self.processes.size)
         held = cfg.rollout_steps * self.env.n // self.shards
         active = torch.ones_like(self.adam.count)
-        sums = torch.zeros(7, self.rows, dtype=active.dtype, device=active.device)
+        taken = [(active.new_zeros(6, self.rows), active.new_zeros(1, self.rows))]
         whole = torch.int32 if batch[0].shape[0] < 2**31 else torch.int64
         order = None
         for _ in range(cfg.epochs):
@@ -351,11 +351,13 @@ class Learner(TrainingState):
                 norm = self.adam.step(rate, cfg.max_grad_norm, active)
                 if self.average:
                     self.average.update(self.flat.data, active)
-                sums += torch.cat([found, norm.mT, torch.ones_like(norm.mT)]) * active.mT
+                taken.append((torch.cat([found, norm.mT]), active.mT))
         names = ("policy_loss", "entropy", "minibatch_kl", "clip_fraction", "value_loss", "gradient_norm")
-        means = dict(zip(names, sums[:-1] / sums[-1]))
+        found, weight = (torch.stack(parts) for parts in zip(*taken))
+        steps = weight.sum((0, 1))
+        means = dict(zip(names, (found * weight).sum(0) / steps))
         del means["minibatch_kl"]
-        return means | {"gradient_steps": sums[-1]}, self.divergence(batch, order)
+        return means | {"gradient_steps": steps}, self.divergence(batch, order)
 
     def gradient(self, batch: list[Tensor], order: Tensor) -> Tensor:
         """Set the gradient of the loss on a minibatch, tile by tile.

@@ -12,9 +12,7 @@ Source: J. G. Kemeny and J. L. Snell, *Finite Markov chains* (1960), chapter III
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +21,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from lib import _chains, checks
+from lib.compiled import loops
 from lib.live import tracing
 
 __all__ = ["AbsorbingTimes", "absorbing_times", "absorption_probabilities", "simulate_absorption"]
@@ -265,20 +264,9 @@ def _passage(P: Tensor, absorbing: list[int], transient: list[int]) -> Tensor:
     return _chains.solve(system, torch.cat([ends, torch.ones_like(ends[..., :1])], dim=-1))
 
 
-@lru_cache(maxsize=1)
 def _kernels():
     """The compiled loops, or None and one warning where numba is missing."""
-    try:
-        from lib import _markov_numba
-    except ImportError as problem:
-        warnings.warn(
-            f"numba cannot be used ({problem}): many chains run in plain torch, several times slower; "
-            "pip install numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return _markov_numba
+    return loops("lib._markov_numba", "many chains")
 
 
 def _compiled(P: Tensor, transient: list[int]):

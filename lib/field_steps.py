@@ -10,9 +10,7 @@ The values of fields are not inspected (that would cost as much as a step): NaN 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from lib import checks
 from lib._field_blocks import blocks, rows_beside, stacked
+from lib.compiled import loops
 from lib.site_clocks import SiteClocks
 
 __all__ = ["diffusion_step", "kuramoto_field_step"]
@@ -273,19 +272,9 @@ def _diffuse(field: Tensor, after: Tensor, rows: slice, keep: float, share: floa
     _add_beside(here, after, share)
 
 
-@lru_cache(maxsize=1)
 def _kernels():
     """The compiled loops, or None and one warning where numba is missing."""
-    try:
-        from lib import _lattice_numba
-    except ImportError as problem:
-        warnings.warn(
-            f"numba cannot be used ({problem}): lattices run in plain torch, several times slower; pip install numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return _lattice_numba
+    return loops("lib._lattice_numba", "lattices")
 
 
 def compiled(engine: str, *fields: Tensor):

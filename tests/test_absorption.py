@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from lib import absorption, results
 from lib.live import tracing
 from lib.site.layout import ROOT
+from tests.absent import without_numba
 
 D = torch.float64
 MANY = absorption.CHAINS + 1
@@ -275,16 +276,10 @@ def test_derivatives_and_figures_stay_in_torch(runs):
 def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
     P = chains(4, MANY, 5)
     wanted = absorption.absorbing_times(P, 4)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "lib._markov_numba", raising=False)
-    monkeypatch.delattr("lib._markov_numba", raising=False)
-    absorption._kernels.cache_clear()
-    try:
+    with without_numba(monkeypatch, "lib._markov_numba"):
         with pytest.warns(RuntimeWarning, match="numba cannot be used.*pip install numba"):
             found = absorption.absorbing_times(P, 4)
         again = absorption.absorbing_times(P, 4)  # a second warning would be an error
-    finally:
-        absorption._kernels.cache_clear()
     for name in TIMES:
         torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=1e-11, atol=1e-13)
         assert torch.equal(getattr(found, name), getattr(again, name))

@@ -28,6 +28,7 @@ from lib import (
 from lib.live import random
 from lib.progress import ProgressBar
 from lib.site.layout import ROOT
+from tests.absent import without_numba
 
 ENGINES = ("torch", "numba")
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 6))
@@ -421,18 +422,12 @@ def test_what_is_given_is_not_written_to_and_refused_by_name():
 
 def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
     wanted = lattice_field.simulate(12, 20, clock_ratio=5, progress=None)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "lib._lattice_numba", raising=False)
-    monkeypatch.delattr("lib._lattice_numba", raising=False)
-    field_steps._kernels.cache_clear()
-    try:
+    with without_numba(monkeypatch, "lib._lattice_numba"):
         with pytest.warns(RuntimeWarning, match="numba cannot be used.*pip install numba"):
             found = lattice_field.simulate(12, 20, clock_ratio=5, progress=None)
         again = lattice_field.simulate(12, 20, clock_ratio=5, progress=None)  # a second warning would be an error
         with pytest.raises(ValueError, match="engine must be 'auto' or 'torch' where numba is not installed"):
             lattice_field.simulate(12, 20, engine="numba", progress=None)
-    finally:
-        field_steps._kernels.cache_clear()
     assert found.engine == again.engine == "torch cpu"
     assert torch.equal(found.ticks, wanted.ticks)
     assert apart(found.theta, wanted.theta) < 1e-5

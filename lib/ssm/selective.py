@@ -18,7 +18,7 @@ algorithm 2; the discretization is the exponential Euler rule of their code.
 from __future__ import annotations
 
 import warnings
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch.autograd import forward_ad
 
 from lib import checks
 from lib._plain_operations import needs_plain_operations
+from lib.compiled import loops
 from lib.live import tracing
 from lib.ssm import _selective_autograd
 from lib.ssm._autograd import first_difference, with_gradients, without_autocast
@@ -169,20 +170,9 @@ def _parallel(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor,
     return (states * C[:, :, None, :]).sum(dim=-1), states[:, -1]
 
 
-@lru_cache(maxsize=1)
 def _kernels():
     """The compiled loops, or None and one warning where numba is missing."""
-    try:
-        from lib.ssm import _selective_numba
-    except ImportError as problem:
-        warnings.warn(
-            f"numba cannot be used ({problem}): selective scans run in plain torch, several times slower; "
-            "pip install numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return _selective_numba
+    return loops("lib.ssm._selective_numba", "selective scans")
 
 
 def _chosen(method: str, x: Tensor, *others: Tensor):

@@ -1,6 +1,5 @@
 """Selective scan of Mamba-1: four ways against each other and a scalar loop, gradients, invariants, types."""
 
-import builtins
 import math
 import sys
 import types
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.ssm import _selective_autograd, scan, selective
+from tests.absent import without_numba
 
 METHODS = ("sequential", "parallel", "chunked", "numba")
 NAMES = ("x", "dt", "A", "B", "C", "D", "initial_state")
@@ -306,19 +306,8 @@ def test_the_default_agrees_with_the_loop_and_takes_lists():
 
 def test_without_numba(monkeypatch):
     """One warning, then plain torch; nothing of the compiled loops is imported."""
-    real = builtins.__import__
-
-    def refuse(name, *rest, **named):
-        if name.split(".")[0] == "numba":
-            raise ImportError("No module named 'numba'")
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    monkeypatch.delitem(sys.modules, "lib.ssm._selective_numba", raising=False)
-    monkeypatch.delattr("lib.ssm._selective_numba", raising=False)
-    selective._kernels.cache_clear()
     arguments = example()
-    try:
+    with without_numba(monkeypatch, "lib.ssm._selective_numba"):
         with pytest.warns(RuntimeWarning, match="numba cannot be used"):
             y, _ = selective.selective_scan(**arguments)
         y, state = selective.selective_scan(**arguments)  # no second warning: it would be an error here
@@ -326,9 +315,6 @@ def test_without_numba(monkeypatch):
         first, _ = selective.selective_step(**now, A=arguments["A"], D=arguments["D"], state=arguments["initial_state"])
         with pytest.raises(ValueError, match="method must not be 'numba' where numba is not installed"):
             selective.selective_scan(**arguments, method="numba")
-    finally:
-        selective._kernels.cache_clear()
-    monkeypatch.undo()
     expected, last = selective.selective_scan(**arguments, method="sequential")
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(state, last)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from lib import _chains, checks
-from lib.compiled import loops
+from lib._compiled import loops
 from lib.live import tracing
 
 __all__ = ["AbsorbingTimes", "absorbing_times", "absorption_probabilities", "simulate_absorption"]

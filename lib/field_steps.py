@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lib import checks
+from lib._compiled import loops
 from lib._field_blocks import blocks, rows_beside, stacked
-from lib.compiled import loops
 from lib.site_clocks import SiteClocks
 
 __all__ = ["diffusion_step", "kuramoto_field_step"]

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from lib import compiled
+from lib import _compiled
 
 __all__ = ["without_numba"]
 
@@ -15,6 +15,6 @@ def without_numba(monkeypatch, loops):
         patch.setitem(sys.modules, "numba", None)
         patch.delitem(sys.modules, loops, raising=False)
         patch.delattr(loops, raising=False)
-        compiled.loops.cache_clear()
+        _compiled.loops.cache_clear()
         yield
-    compiled.loops.cache_clear()
+    _compiled.loops.cache_clear()

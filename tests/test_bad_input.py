@@ -26,11 +26,7 @@ CALLS = [call for table in TABLES for call in table.CALLS]
 ELSEWHERE = {name: reason for table in TABLES for name, reason in table.ELSEWHERE.items()}
 
 # Modules that are called by others with arguments those have checked.
-NO_TABLE = {
-    "checks": "tests/test_checks.py",
-    "claims_table": "tests/test_claims.py",
-    "compiled": "tests/test_compiled.py",
-}
+NO_TABLE = {"checks": "tests/test_checks.py", "claims_table": "tests/test_claims.py"}
 
 # Packages that make the book, with tests of their own: tests/live, tests/site.
 MAKING = ("live", "site")

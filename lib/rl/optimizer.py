@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib import checks, compiled
+from lib import _compiled, checks
 
 __all__ = ["EWMA", "Adam", "FlatParameters", "ewma_decay"]
 
@@ -24,7 +24,7 @@ SMALL = 2**20
 
 
 def _compiled():
-    return compiled.loops("lib.rl._adam_numba", "steps of small networks")
+    return _compiled.loops("lib.rl._adam_numba", "steps of small networks")
 
 
 class FlatParameters:

@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from lib import checks
+from lib._compiled import loops
 from lib._plain_operations import needs_plain_operations
-from lib.compiled import loops
 from lib.live import tracing
 from lib.ssm import _selective_autograd
 from lib.ssm._autograd import first_difference, with_gradients, without_autocast

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import _compiled
+from lib._compiled import loops
 from lib.rl import _categorical, _slopes
 from lib.rl.networks import TilePass
 from lib.rl.optimizer import FlatParameters
@@ -24,7 +24,7 @@ __all__ = ["PolicyGradient", "ValueGradient"]
 
 
 def _losses():
-    return _compiled.loops("lib.rl._losses_numba", "losses of small networks")
+    return loops("lib.rl._losses_numba", "losses of small networks")
 
 
 class _Gradient:

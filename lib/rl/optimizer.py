@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib import _compiled, checks
+from lib import checks
+from lib._compiled import loops
 
 __all__ = ["EWMA", "Adam", "FlatParameters", "ewma_decay"]
 
@@ -24,7 +25,7 @@ SMALL = 2**20
 
 
 def _compiled():
-    return _compiled.loops("lib.rl._adam_numba", "steps of small networks")
+    return loops("lib.rl._adam_numba", "steps of small networks")
 
 
 class FlatParameters:

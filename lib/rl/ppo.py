@@ -296,15 +296,16 @@ class Learner(TrainingState):
     def rollout(self) -> None:
         """Fill the buffer with ``rollout_steps`` steps of every environment."""
         buffer = self.buffer
+        # A few dozen environments and a small network are mostly calls: many steps are one call where that is possible.
+        done = self.compiled_steps()
         with self.precision():
-            for t in range(self.cfg.rollout_steps):
+            for t in range(done, self.cfg.rollout_steps):
                 buffer.observation[t] = self.observation
-                seen = self.seen(buffer.observation[t])
-                action, logp = self.policy.sample(seen, self.action_streams)
+                action, logp = self.policy.sample(self.seen(buffer.observation[t]), self.action_streams)
                 moved = self.env.step(action)
-                buffer.record(t, action, logp, self.value_fn(seen), moved)
+                buffer.record(t, action, logp, moved)
                 self.observation = moved.observation
-            buffer.last_value.copy_(self.value_fn(self.seen(self.observation)))
+            buffer.fill_values(self.observation, lambda observation: self.value_fn(self.seen(observation)))
 
     @torch.no_grad()
     def advantages(self) -> Tensor:

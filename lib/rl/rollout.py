@@ -15,6 +15,9 @@ __all__ = ["EpisodeSums", "Rollout"]
 PART = 2**18
 """Transitions whose episodes are added up at once: what that needs beside the buffer stays small."""
 
+TOGETHER = 2**13
+"""Observations that are valued at once: with more, calls would weigh no less, and what is between takes memory."""
+
 
 class Rollout:
     """T steps of every environment.
@@ -64,11 +67,10 @@ class Rollout:
         """Bytes of all tensors."""
         return sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
 
-    def record(self, t: int, action: Tensor, logp: Tensor, value: Tensor, moved: Transition) -> None:
+    def record(self, t: int, action: Tensor, logp: Tensor, moved: Transition) -> None:
         """Store what happened at step t."""
         self.action[t] = action
         self.logp[t] = logp
-        self.value[t] = value
         self.reward[t] = moved.reward
         self.terminated[t] = moved.terminated
         self.truncated[t] = moved.truncated
@@ -77,6 +79,20 @@ class Rollout:
             place = self.cut[t // self.window]
             truncated = moved.truncated.view(*self.batch, *(1,) * (place.dim() - len(self.batch)))
             torch.where(truncated, moved.final_observation, place, out=place)
+
+    def fill_values(self, last: Tensor, value_of: Callable[[Tensor], Tensor]) -> None:
+        """Values of all observations and of the last one, from a function of ([members,] k, ...).
+
+        The steps of few environments are valued together, of many one by one.
+        """
+        together = max(1, TOGETHER // self.last_value.numel())
+        for observation, value in zip(self.observation.split(together), self.value.split(together)):
+            if len(self.batch) == 1:
+                value.copy_(value_of(observation.flatten(0, 1)).view(value.shape))
+            else:
+                found = value_of(observation.transpose(0, 1).flatten(1, 2))
+                value.copy_(found.unflatten(1, (len(value), -1)).transpose(0, 1))
+        self.last_value.copy_(value_of(last))
 
     def next_values(self, value_of: Callable[[Tensor], Tensor], out: Tensor) -> Tensor:
         """Values of what the steps led to, (T, batch): before any reset, where an episode was truncated."""

@@ -150,6 +150,19 @@ class Streams:
         size = (self.share(n), *rest)
         return self.each(lambda source: torch.rand(size, generator=source, dtype=dtype, device=self.device))
 
+    def uniform_steps(self, steps: int, n: int) -> torch.Tensor:
+        """What as many calls of :meth:`uniform` would give, one after the other: (steps, n) or (steps, members, n).
+
+        Raises
+        ------
+        ValueError
+            If n is no multiple of the number of shards held here.
+        """
+        size = (steps, self.share(n))
+        parts = [[torch.rand(size, generator=source, device=self.device) for source in row] for row in self.blocks]
+        rows = [torch.cat(row, dim=1) for row in parts]
+        return rows[0] if self.members is None else torch.stack(rows, dim=1)
+
     def normal(self, n: int, *rest: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Standard normal numbers, of shape (n, ...) or (members, n, ...).
 

@@ -16,6 +16,7 @@ from lib import checks
 from lib.rl import checkpoints
 from lib.rl._gradients import PolicyGradient, ValueGradient
 from lib.rl.distributed import Processes
+from lib.rl.envs._cart_pole_rollout import CompiledRollout
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import check_pair
 from lib.rl.normalization import RunningStatistics
@@ -138,6 +139,7 @@ class TrainingState:
 
         self.action_streams = env.streams.beside("action")
         self.order_streams = env.streams.beside("minibatch")
+        self.compiled_rollout: CompiledRollout | None = None
         self.observation = env.reset()
         self.buffer = Rollout(env, cfg.rollout_steps, self.observation)
         self.episodes = EpisodeSums(env)
@@ -165,6 +167,18 @@ class TrainingState:
             if not isinstance(numbers, Tensor) or numbers.shape != self.env.batch:
                 wanted = f"a number for each observation, of shape {self.env.batch}"
                 raise ValueError(f"{name} must return {wanted}, got {checks.describe(numbers)}")
+
+    @torch.no_grad()
+    def compiled_steps(self) -> int:
+        """Take steps of the rollout in compiled loops, as many as serve: how many were taken."""
+        plain = not (self.cfg.bf16 or torch.is_autocast_enabled("cpu") or self.observation_statistics)
+        if not plain or not CompiledRollout.serves(self.env, self.policy):
+            return 0
+        if self.compiled_rollout is None:
+            self.compiled_rollout = CompiledRollout(self.env, self.policy, self.flat, self.action_streams)
+        done = self.compiled_rollout.collect(self.buffer)
+        self.observation = self.env.observe(self.env.state, self.env.params) if done else self.observation
+        return done
 
     def seen(self, observation: Tensor) -> Tensor:
         """What the networks are shown of an observation."""

@@ -115,8 +115,8 @@ def advance(before, action, elapsed, arrived, reward, terminated, truncated, nel
 @njit(**OPTIONS)
 def exchange(state, rows, fresh, left):
     """Write first states (4, count) where episodes start anew in (4, n), and what stood there to ``left``."""
-    for component in range(4):
-        target, source, kept = state[component], fresh[component], left[component]
-        for i in range(rows.size):
-            kept[i] = target[rows[i]]
-            target[rows[i]] = source[i]
+    for i in range(rows.size):
+        row = rows[i]
+        for component in range(4):
+            left[component, i] = state[component, row]
+            state[component, row] = fresh[component, i]

@@ -67,8 +67,8 @@ class Restarted(Transition):
         ----------
         observation, reward, terminated, truncated : Tensor
             See :class:`Transition`.
-        rows : array or Tensor of int64, (ended,)
-            Where episodes ended, counted over the flat batch.
+        rows : tuple of arrays or Tensors of int64, (ended,)
+            Where episodes ended: an index of the batch.
         left : array or Tensor, (ended, ...)
             The rows of ``final_observation`` there.
         """
@@ -81,9 +81,9 @@ class Restarted(Transition):
         if self._whole is None:
             observation, reward, terminated, truncated, final = tuple.__iter__(self)
             if self._kept is not None:
-                rows, left = (torch.as_tensor(part) for part in self._kept)
+                rows, left = self._kept
                 final = observation.detach().clone()
-                final[torch.unravel_index(rows, terminated.shape)] = left
+                final[tuple(torch.as_tensor(each) for each in rows)] = torch.as_tensor(left)
             self._whole = Transition(observation, reward, terminated, truncated, final)
             self._kept = None
         return self._whole
@@ -136,14 +136,18 @@ def restart(
     elapsed: torch.Tensor,
     generators: Sequence[torch.Generator],
     params: Any,
+    new: bool = False,
 ) -> tuple[EnvState, Transition]:
-    """Apply the time limit and start the episodes that ended anew; each generator serves an equal part of them."""
+    """Apply the time limit and start the episodes that ended anew; each generator serves an equal part of them.
+
+    ``elapsed``, and ``arrived`` where it is ``new``, belong to nobody else: they are written to.
+    """
     if env.max_steps is None:
         truncated = torch.zeros_like(terminated)
         ended = terminated
     else:
-        truncated = (elapsed >= env.max_steps) & ~terminated
-        ended = terminated | truncated
+        ended = terminated | (elapsed >= env.max_steps)
+        truncated = ended ^ terminated
     final = env.observe(arrived, params)
     batch = tuple(ended.shape)
     if draws_for_all(arrived.device):
@@ -152,8 +156,10 @@ def restart(
         fresh = torch.cat([env.initial(share, source, part) for source, part in zip(generators, parts)])
         state = torch.where(_like(ended, arrived), fresh.reshape(arrived.shape), arrived)
         observation = state if final is arrived else env.observe(state, params)
+        elapsed.masked_fill_(ended, 0)
     else:
-        rows = ended.nonzero(as_tuple=True)
+        index = ended.numpy().nonzero()  # by numpy in a fraction of the time
+        rows = tuple(map(torch.from_numpy, index))
         count = rows[0].numel()
         if not count:
             return EnvState(arrived, elapsed), Transition(final, reward, terminated, truncated, final)
@@ -165,6 +171,12 @@ def restart(
                 fresh.append(env.initial(needed, source, chosen(env, params, batch, served)))
             first += needed
         fresh = fresh[0] if len(fresh) == 1 else torch.cat(fresh)
+        elapsed.numpy()[index] = 0
+        if new and final is arrived and not arrived.requires_grad:
+            left = arrived[rows]
+            arrived[rows] = fresh
+            moved = Restarted.of(arrived, reward, terminated, truncated, rows, left)
+            return EnvState(arrived, elapsed), moved
         state = arrived.clone()
         state[rows] = fresh
         if final is arrived:
@@ -172,7 +184,7 @@ def restart(
         else:
             observation = final.clone()
             observation[rows] = env.observe(fresh, chosen(env, params, batch, rows))
-    return EnvState(state, elapsed.masked_fill(ended, 0)), Transition(observation, reward, terminated, truncated, final)
+    return EnvState(state, elapsed), Transition(observation, reward, terminated, truncated, final)
 
 
 def blocks(batch: tuple[int, ...], count: int) -> list[tuple]:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib import checks
+from lib.rl.envs._restart import chosen
 
 if TYPE_CHECKING:
     from lib.rl.envs.vec_env import VecEnv
 
-__all__ = ["first_states", "outcome"]
+__all__ = ["first_states", "outcome", "outcome_in_parts"]
+
+PART = 2**16
+"""Environments that move at once on a CPU: what their dynamics make on the way stays in the cache of a core."""
 
 
 def first_states(env: VecEnv, n: int, generator: torch.Generator, params: Any) -> torch.Tensor:
@@ -50,6 +54,36 @@ def outcome(
                 f"got {checks.describe(part)}"
             )
     return returned
+
+
+def outcome_in_parts(
+    env: VecEnv, state: torch.Tensor, action: torch.Tensor, params: Any, generator: torch.Generator
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], bool]:
+    """What :func:`outcome` returns, and whether its memory is new: on a CPU many environments move part by part.
+
+    Each moves as it would among all, because dynamics serve any leading dimensions. Parts are of two members at least,
+    or of environments where there are none; those that draw random numbers move together, in the order of their draws.
+    """
+    batch = action.shape[: action.dim() - len(env.action_space.shape)]
+    rows = max(2, PART * batch[0] // batch.numel())
+    if env.stochastic or action.device.type != "cpu" or batch.numel() < 2 * PART or batch[0] <= rows:
+        return outcome(env, state, action, params, generator), False
+    whole = None
+    for start in range(0, batch[0], rows):
+        part = (slice(start, start + rows),)
+        moved = outcome(env, state[part], action[part], chosen(env, params, tuple(batch), part), generator)
+        if any(each.requires_grad for each in moved):
+            return outcome(env, state, action, params, generator), False
+        whole = whole or tuple(_like(each, batch[0]) for each in moved)
+        for room, each in zip(whole, moved):
+            room[part] = each
+    return whole, True
+
+
+def _like(part: torch.Tensor, rows: int) -> torch.Tensor:
+    """Room for as many rows, which lie in memory as those of a part do."""
+    order = sorted(range(part.dim()), key=lambda axis: -part.stride(axis))
+    return torch.empty_permuted((rows, *part.shape[1:]), order, dtype=part.dtype)
 
 
 def _versions(*given: torch.Tensor) -> list[int]:

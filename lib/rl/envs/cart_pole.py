@@ -20,6 +20,9 @@ from lib.rl.spaces import Box, Discrete
 __all__ = ["CartPole", "CartPoleParams"]
 
 NEVER = 2**31 - 1
+LARGE, APART = 2**16, 64
+"""From so many environments on, that many numbers lie between the components of their states: components a power of
+two apart compete for the same places of the cache."""
 NOTHING = None, None, (0, 0), None, None
 """Arrays of no state."""
 
@@ -193,7 +196,8 @@ class CartPole(VecEnv):
             self._ended = np.empty(count, dtype=np.int64)
         ended = self._ended
         # With few environments calls cost more than arithmetic, and an array is made sooner by numpy than by torch.
-        arrived, reward = np.empty((4, count), np.float32), np.empty(count, np.float32)
+        row = count + (APART if count >= LARGE else 0)
+        arrived, reward = np.empty((4, row), np.float32), np.empty(count, np.float32)
         later, terminated, truncated = np.empty(count, np.int32), np.empty(count, np.bool_), np.empty(count, np.bool_)
         action = action if action.dtype == torch.int64 else action.to(torch.int64)
         action = np.ascontiguousarray(action.numpy()).reshape(count)
@@ -208,14 +212,17 @@ class CartPole(VecEnv):
                 fresh = _rows(self.initial(last - first, generator, self.params))
                 kernels.exchange(arrived, rows[first:last], fresh, left[:, first:last])
         state, *returned, elapsed = map(torch.from_numpy, made)
+        state = state if row == count else state[:, :count]
         if len(batch) == 1:
             state = state.mT
         else:
             state = state.view(4, *batch).movedim(0, -1)
             *returned, elapsed = (part.view(batch) for part in (*returned, elapsed))
         self._views = state, elapsed, (state.data_ptr(), elapsed.data_ptr()), arrived, later
-        moved = Restarted.of(state, *returned, rows, left.T) if finished else Transition(state, *returned, state)
-        return EnvState(state, elapsed), moved
+        if not finished:
+            return EnvState(state, elapsed), Transition(state, *returned, state)
+        index = (rows,) if len(batch) == 1 else np.unravel_index(rows, batch)
+        return EnvState(state, elapsed), Restarted.of(state, *returned, index, left.T)
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """States (4, count) and elapsed steps (count,): those of the step before, or of what was assigned since."""

@@ -14,7 +14,7 @@ import torch
 
 from lib import checks
 from lib.rl.envs._restart import EnvState, Transition, blocks, chosen, replaced, restart
-from lib.rl.envs._returned import first_states, outcome
+from lib.rl.envs._returned import first_states, outcome, outcome_in_parts
 from lib.rl.spaces import Box, Discrete, Space
 from lib.rl.streams import Streams
 
@@ -113,8 +113,8 @@ def step(
     state, elapsed = env_state
     params = _read(env, generator, params, tuple(elapsed.shape))
     _fitting(action, env.action_space, tuple(elapsed.shape))
-    arrived, reward, terminated = outcome(env, state, action, params, generator)
-    return restart(env, arrived, reward, terminated, elapsed + 1, [generator], params)
+    moved, new = outcome_in_parts(env, state, action, params, generator)
+    return restart(env, *moved, elapsed + 1, [generator], params, new)
 
 
 def _read(env: VecEnv, generator: torch.Generator, params: Any, batch: tuple[int, ...]) -> Any:
@@ -160,7 +160,8 @@ class VecEnv:
 
     A new environment sets ``observation_space``, ``action_space``, ``max_steps`` and, where it has parameters,
     ``default_params``, and writes :meth:`initial`, :meth:`dynamics` and, if a state does not show itself,
-    :meth:`observe`. These three read nothing but their arguments and the parameters, and change none of them in place.
+    :meth:`observe`. These three read nothing but their arguments and the parameters, and change none of them in place;
+    each may be asked about some of the environments alone.
 
     Parameters of the dynamics are an object of any class, with defaults in ``default_params``. The three methods get it
     as ``params``; called by hand they may get None, which stands for ``self.params``. Where environments differ in some
@@ -345,17 +346,17 @@ class VecEnv:
                 params = chosen(self, self.params, self.batch, block)
                 moved.append(outcome(self, self.state[block], action[block], params, source))
             joined = [torch.cat(parts) for parts in zip(*moved)]
-            arrived, reward, terminated = (part.view(*self.batch, *part.shape[1:]) for part in joined)
+            moved, new = [part.view(*self.batch, *part.shape[1:]) for part in joined], True
         else:
             source = generators[0]
             before = None if self.stochastic or self._proven or self.device.type != "cpu" else source.get_state()
-            arrived, reward, terminated = outcome(self, self.state, action, self.params, source)
+            moved, new = outcome_in_parts(self, self.state, action, self.params, source)
             if before is not None and not torch.equal(before, source.get_state()):
                 # With members or shards one generator would serve all of them.
                 kind = type(self).__name__
                 raise ValueError(f"{kind}.stochastic must be True where dynamics draws random numbers, got False")
             self._proven = True
-        return restart(self, arrived, reward, terminated, self.elapsed + 1, generators, self.params)
+        return restart(self, *moved, self.elapsed + 1, generators, self.params, new)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all that decides what comes next: states, elapsed steps and the positions of the streams."""

@@ -42,7 +42,7 @@ class _Ready(NamedTuple):
 
     kernels: ModuleType
     tables: tuple[np.ndarray, np.ndarray, np.ndarray]  # P, R, gamma
-    found: tuple[Tensor, Tensor, Tensor, Tensor]  # V, Q, policy, error in the shapes of the user
+    found: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # V, Q, policy, error in the shapes of the user
     flat: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # the same memory
 
 
@@ -73,7 +73,7 @@ def _fit(P, R, gamma) -> bool:
 
 def _stacked(table: Tensor, batch: torch.Size, *sizes: int) -> np.ndarray:
     whole = table if table.shape == (*batch, *sizes) else table.expand(*batch, *sizes)
-    return whole.detach().contiguous().numpy().reshape(-1, *sizes)
+    return np.ascontiguousarray(whole.detach().numpy()).reshape(-1, *sizes)
 
 
 def _ready(P, R, gamma, batch: torch.Size | None, *others, copies: bool = True) -> _Ready | None:
@@ -85,17 +85,18 @@ def _ready(P, R, gamma, batch: torch.Size | None, *others, copies: bool = True) 
         if not _fit(P, R, gamma):
             return None
         batch = P.shape[:-3]
-    kernels = _usable(P, batch, R, gamma, *others) if copies or P.shape[:-3] == batch else None
+    own = P.shape[:-3].numel() == batch.numel()
+    kernels = _usable(P, batch, R, gamma, *others) if copies or own else None
     if kernels is None:
         return None
     states, actions = P.shape[-1], P.shape[-2]
     discounts = _stacked(gamma, batch) if isinstance(gamma, Tensor) else np.full(batch.numel(), gamma)
     tables = _stacked(P, batch, states, actions, states), _stacked(R, batch, states, actions), discounts
-    sizes = (states,), (states, actions), (states,), ()
-    kinds = P.dtype, P.dtype, torch.int64, P.dtype
-    found = tuple(torch.empty(*batch, *size, dtype=kind) for size, kind in zip(sizes, kinds, strict=True))
-    flat = tuple(part.numpy().reshape(-1, *size) for part, size in zip(found, sizes, strict=True))
-    return _Ready(kernels, tables, found, flat)
+    # numpy's calls take a tenth of torch's, of which each costs as much as a few problems.
+    V, Q = np.empty((*batch, states)), np.empty((*batch, states, actions))
+    policy, error = np.empty((*batch, states), np.int64), np.empty(batch)
+    flat = V.reshape(-1, states), Q.reshape(-1, states, actions), policy.reshape(-1, states), error.reshape(-1)
+    return _Ready(kernels, tables, (V, Q, policy, error), flat)
 
 
 def policy_iteration(
@@ -111,11 +112,11 @@ def policy_iteration(
         return None
     V, Q, chosen, error = ready.flat
     if policy is not None:
-        ready.found[2].copy_(policy)
+        ready.found[2][...] = policy.numpy()
     first = first_sweeps if policy is None else 0
     spacing, slack = rounding * torch.finfo(P.dtype).eps, _tables.slack(P) if validate else -1.0
     sweeps = ready.kernels.policy_iteration(*ready.tables, chosen, first, spacing, slack, V, Q, error)
-    return None if sweeps < 0 else (*ready.found, sweeps)
+    return None if sweeps < 0 else (*map(torch.from_numpy, ready.found), sweeps)
 
 
 def modified_policy_iteration(
@@ -131,4 +132,4 @@ def modified_policy_iteration(
     spacing, slack = rounding * torch.finfo(P.dtype).eps, _tables.slack(P) if validate else -1.0
     arguments = first, tol, inner, spacing, slack, V, Q, chosen, error
     sweeps = ready.kernels.modified_policy_iteration(*ready.tables, *arguments)
-    return None if sweeps < 0 else (*ready.found, sweeps)
+    return None if sweeps < 0 else (*map(torch.from_numpy, ready.found), sweeps)

@@ -20,6 +20,7 @@ __all__ = ["LANES", "modified_policy_iteration", "policy_iteration"]
 OPTIONS = {"cache": True, "fastmath": {"contract", "reassoc"}, "error_model": "numpy", "nogil": True}
 LANES = 32  # long enough for the inner loops; 32 problems of 20 states and 4 actions stay in the cache
 LINE = 8  # numbers in a line of the cache
+FETCHED = 1 << 16  # numbers fetched before they are used: a quarter of a second level of 2 MiB
 
 
 @intrinsic
@@ -39,24 +40,16 @@ def _fetch(typing, array, at):
 
 
 @njit(**OPTIONS)
-def _announce(P, problem, part, parts):
-    """Fetch one of ``parts`` parts of the table of a problem, if there is such a problem.
+def _announce(P, problem, s, states):
+    """Fetch what the table of a problem says of some states from s on, if there is such a problem.
 
     The hardware sees what comes next too late: it stops at the end of every page of memory.
     """
     if problem < P.shape[0]:
-        size = P.size // P.shape[0]
-        length = -(-size // parts)
-        for at in range(part * length, min(part * length + length, size), LINE):
-            _fetch(P, problem * size + at)
-
-
-@njit(**OPTIONS)
-def _below_zero(row):
-    found = False
-    for j in range(row.size):
-        found |= row[j] < 0
-    return found
+        size = P.shape[2] * P.shape[3]
+        start = (problem * P.shape[1] + s) * size
+        for at in range(start, start + states * size, LINE):
+            _fetch(P, at)
 
 
 @njit(**OPTIONS)
@@ -64,23 +57,21 @@ def _sound(rows, bits, reward, discount, slack, V, Q):
     """Values of all actions into Q, and whether the tables may be what they should be.
 
     That is if no entry is below 0, no row is off 1 by more than ``slack``, rewards are finite and the discount lies in
-    [0, 1). ``bits`` are the same rows as integers: together they are negative if any entry has a sign.
+    [0, 1). ``bits`` are the same entries as integers, flat: together they are negative if any entry has a sign.
     """
-    sound = discount >= 0 and discount < 1
-    paid = 0.0
+    off = 0
     for at in range(Q.size):
         total = ahead = 0.0
-        signs = np.int64(0)
         for j in range(V.size):
             total += rows[at, j]
             ahead += rows[at, j] * V[j]
-            signs |= bits[at, j]
-        sound &= abs(total - 1) <= slack  # a total that is no number is off
-        if signs < 0 and _below_zero(rows[at]):  # -0 is right
-            sound = False
-        paid += reward[at]
+        off += not abs(total - 1) <= slack  # a total that is no number is off
         Q[at] = reward[at] + discount * ahead
-    return sound and np.isfinite(paid)
+    signs = np.int64(0)
+    for entry in range(bits.size):
+        signs |= bits[entry]
+    negative = signs < 0 and (rows < 0).any()  # -0 is right
+    return off == 0 and not negative and np.isfinite(reward.sum()) and discount >= 0 and discount < 1
 
 
 @njit(**OPTIONS)
@@ -106,11 +97,17 @@ def _choose(Q, best, wanted):
 
 
 @njit(**OPTIONS)
-def _equations(P, R, gamma, policy, problem, i, row):
-    """Row i of the equations (I - gamma P) V = R of the policy of the problem of every lane, (S + 1, lanes)."""
+def _equations(P, R, gamma, policy, problem, i, row, coming):
+    """Row i of the equations (I - gamma P) V = R of the policy of the problem of every lane, (S + 1, lanes).
+
+    Fetches as much of the problems from ``coming`` on, which are to be read when these are solved.
+    """
     states = row.shape[0] - 1
+    fetched = FETCHED // P[0].size
     for lane in range(problem.size):
         n = problem[lane]
+        if lane < fetched:
+            _announce(P, coming + lane, i, 1)
         a = policy[n, i]
         discount, chances = -gamma[n], P[n, i, a]
         for j in range(states):
@@ -120,7 +117,7 @@ def _equations(P, R, gamma, policy, problem, i, row):
 
 
 @njit(**OPTIONS)
-def _evaluate(P, R, gamma, policy, problem, columns, rows):
+def _evaluate(P, R, gamma, policy, problem, coming, columns, rows):
     """Values of the policy of the problem of every lane, in the last of the ``columns`` (S + 1, S, lanes).
 
     Two rows of the equations at a time are written into ``rows`` (2, S + 1, lanes), freed of the states before them and
@@ -131,9 +128,9 @@ def _evaluate(P, R, gamma, policy, problem, columns, rows):
     inverse = np.empty(lanes)
     for i in range(0, states, 2):
         two = i + 1 < states  # else the lower row is left over from before, and nothing is made of it
-        _equations(P, R, gamma, policy, problem, i, upper)
+        _equations(P, R, gamma, policy, problem, i, upper, coming)
         if two:
-            _equations(P, R, gamma, policy, problem, i + 1, lower)
+            _equations(P, R, gamma, policy, problem, i + 1, lower, coming)
         for j in range(1, states + 1):
             column, first, second = columns[j], upper[j], lower[j]
             steps = min(i, j)
@@ -168,9 +165,36 @@ def _evaluate(P, R, gamma, policy, problem, columns, rows):
 
 
 @njit(**OPTIONS)
+def _ends(new, old):
+    """Smallest and largest entry of the change, and the largest size of a new one."""
+    low = high = new[0] - old[0]
+    size = abs(new[0])
+    for s in range(1, new.size):
+        change = new[s] - old[s]
+        low = change if change < low else low
+        high = change if change > high else high
+        size = abs(new[s]) if abs(new[s]) > size else size
+    return low, high, size
+
+
+@njit(**OPTIONS)
+def _largest(numbers):
+    """Largest size of any; numpy's way needs new memory."""
+    largest = abs(numbers[0])
+    for at in range(1, numbers.size):
+        largest = abs(numbers[at]) if abs(numbers[at]) > largest else largest
+    return largest
+
+
+@njit(**OPTIONS)
 def _improve(Q, best, wanted, rounding, policy):
     """Take the actions that are better beyond rounding; whether there were any."""
-    slack = rounding * np.abs(Q).max()
+    other = 0
+    for s in range(Q.shape[0]):
+        other += wanted[s] != policy[s]
+    if other == 0:
+        return False
+    slack = rounding * _largest(Q.reshape(-1))
     better = False
     for s in range(Q.shape[0]):
         if best[s] - Q[s, policy[s]] > slack:
@@ -191,7 +215,7 @@ def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V, Q, e
     # Not LANES itself: loops of a length that is known are unrolled whole and then no longer vectorised.
     lanes = min(LANES, problems)
     rows = P.reshape((problems, states * actions, states))
-    bits = rows.view(np.int64)
+    bits = P.reshape((problems, -1)).view(np.int64)
     rewards, values = R.reshape((problems, -1)), Q.reshape((problems, -1))
     columns = np.empty((states + 1, states, lanes))
     pair = np.zeros((2, states + 1, lanes))
@@ -210,44 +234,32 @@ def policy_iteration(P, R, gamma, policy, first_sweeps, rounding, slack, V, Q, e
                 sound = _sound(rows[n], bits[n], rewards[n], gamma[n], slack, best, values[n])
                 if slack >= 0 and not sound:
                     return -1
-                _announce(P, started, 0, max(first_sweeps, 1))
-                for sweep in range(1, first_sweeps):
+                for _ in range(1, first_sweeps):
                     _choose(Q[n], best, wanted)
                     _look_ahead(rows[n], rewards[n], gamma[n], best, values[n])
-                    _announce(P, started, sweep, first_sweeps)
                 if first_sweeps > 0:
                     _choose(Q[n], best, policy[n])
                 before[lane] = -np.inf
                 rounds[lane] = 1
         if not rounds.any():
             return slowest
-        _evaluate(P, R, gamma, policy, problem, columns, pair)
+        _evaluate(P, R, gamma, policy, problem, started, columns, pair)
         for lane in range(lanes):
             if rounds[lane] > 0:
                 n = problem[lane]
-                V[n] = columns[states, :, lane]
+                total = 0.0
+                for s in range(states):
+                    V[n, s] = columns[states, s, lane]
+                    total += V[n, s]
                 _look_ahead(rows[n], rewards[n], gamma[n], V[n], values[n])
                 _choose(Q[n], best, wanted)
-                error[n] = np.abs(best - V[n]).max() / (1 - gamma[n])
-                total = V[n].sum()
+                low, high, _ = _ends(best, V[n])
+                error[n] = max(-low, high) / (1 - gamma[n])
                 slowest = max(slowest, rounds[lane])
                 # In exact arithmetic an improved policy has a larger sum of values.
                 better = total > before[lane] and _improve(Q[n], best, wanted, rounding, policy[n])
                 before[lane] = total
                 rounds[lane] = rounds[lane] + 1 if better else 0
-
-
-@njit(**OPTIONS)
-def _ends(new, old):
-    """Smallest and largest entry of the change, and the largest size of a new one."""
-    low = high = new[0] - old[0]
-    size = abs(new[0])
-    for s in range(1, new.size):
-        change = new[s] - old[s]
-        low = change if change < low else low
-        high = change if change > high else high
-        size = abs(new[s]) if abs(new[s]) > size else size
-    return low, high, size
 
 
 @njit(**OPTIONS)
@@ -285,7 +297,7 @@ def modified_policy_iteration(P, R, gamma, first, tol, inner_sweeps, rounding, s
     """
     problems, states, actions = R.shape
     rows = P.reshape((problems, states * actions, states))
-    bits = rows.view(np.int64)
+    bits = P.reshape((problems, -1)).view(np.int64)
     rewards, values = R.reshape((problems, -1)), Q.reshape((problems, -1))
     best, after, now = np.empty(states), np.empty(states), np.empty(states)
     slowest = 0
@@ -299,8 +311,8 @@ def modified_policy_iteration(P, R, gamma, first, tol, inner_sweeps, rounding, s
         limit = np.inf
         sweeps = 0
         while True:
-            if sweeps < 2:
-                _announce(P, n + 1, sweeps, 2)
+            if sweeps < 2:  # half of the next problem with each
+                _announce(P, n + 1, sweeps * (states // 2), states - states // 2)
             _choose(Q[n], best, policy[n])
             sweeps += 1
             low, high, size = _ends(best, now)

@@ -364,7 +364,7 @@ def sweeps_needed(change: Tensor, gamma: Tensor, tol: float) -> int:
     """
     if not change.numel():
         return 1
-    farthest, slowest = float(spread(change).amax()), float(gamma.amax())
+    farthest, slowest = float(spread(change.detach()).amax()), float(gamma.detach().amax())
     if slowest == 0 or farthest == 0:
         return 1
     # Logarithms one by one: the quotient may be too small or too large for a float.

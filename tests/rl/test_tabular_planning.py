@@ -328,10 +328,15 @@ def many_small_problems():
     return P, R, torch.linspace(0, 0.995, 150, dtype=torch.float64)
 
 
-def in_plain_torch(monkeypatch, P, R, gamma, **options):
+def in_plain_torch(monkeypatch, P, R, gamma, planner=tabular.policy_iteration, **options):
     with monkeypatch.context() as patched:
         patched.setattr(_many_problems, "PROBLEMS", math.inf)
-        return tabular.policy_iteration(P, R, gamma, **options)
+        return planner(P, R, gamma, **options)
+
+
+def compiled_only(monkeypatch):
+    """From here on what compiled loops do not solve fails."""
+    monkeypatch.setattr("lib.rl.bellman.q_values", None)
 
 
 @pytest.mark.parametrize("first", [None, 1])
@@ -353,25 +358,131 @@ def test_compiled_loops_equal_plain_torch(monkeypatch, first):
     torch.testing.assert_close(turned.V, compiled.V, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("planner", PLANNERS[:2])
+@pytest.mark.parametrize("warm", [False, True])
+def test_compiled_sweeps_equal_plain_torch(monkeypatch, planner, warm):
+    P, R, gamma = many_small_problems()
+    options = {"tol": 1e-9, "V0": reals(1, 150, 7) if warm else None}
+    compiled = planner(P, R, gamma, **options)
+    plain = in_plain_torch(monkeypatch, P, R, gamma, planner, **options)
+    for name in ("V", "Q", "error"):
+        torch.testing.assert_close(getattr(compiled, name), getattr(plain, name), rtol=1e-10, atol=1e-10)
+    assert compiled.policy.equal(plain.policy)
+    assert compiled.error.max() <= 1e-9
+    assert compiled.sweeps == plain.sweeps
+    exact = tabular.policy_iteration(P, R, gamma)
+    assert ((compiled.V - exact.V).abs().amax(dim=-1) <= compiled.error + 1e-11).all()
+    assert ((compiled.Q - exact.Q).abs().amax(dim=(-2, -1)) <= compiled.error + 1e-11).all()
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize(("states", "actions"), [(1, 1), (1, 3), (2, 1), (3, 2), (16, 5), (31, 2), (32, 3)])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9999])
+def test_compiled_loops_of_all_sizes(monkeypatch, planner, states, actions, gamma):
+    """One state, one action, odd and even numbers: each problem as numpy solves its best policy."""
+    P, R = problem(states, 67, states=states, actions=actions, branching=min(states, 3))
+    compiled_only(monkeypatch)
+    found = planner(P, R, gamma)
+    for member in range(0, 67, 11):
+        value = value_in_numpy(P[member], R[member], gamma, found.policy[member].numpy())
+        Q = R[member].numpy() + gamma * P[member].numpy() @ value
+        np.testing.assert_allclose(Q.max(axis=-1), value, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(found.V[member], value, rtol=1e-10, atol=1e-8)
+        np.testing.assert_allclose(found.Q[member], Q, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_compiled_loops_take_the_first_of_actions_that_tie(monkeypatch, planner):
+    P, R = problem(2, 80, states=5, actions=1)
+    compiled_only(monkeypatch)
+    found = planner(P.expand(80, 5, 4, 5).contiguous(), R.expand(80, 5, 4).contiguous(), 0.99)
+    assert not found.policy.any()
+    torch.testing.assert_close(found.V[..., None].expand(80, 5, 4), found.Q, rtol=1e-12, atol=0)
+    alone = value_in_numpy(P[7], R[7], 0.99, [0] * 5)
+    np.testing.assert_allclose(found.V[7], alone, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_compiled_loops_take_the_arguments_of_torch(monkeypatch, planner):
+    """Arrays, shared discounts, tables in a grid; zeros with a sign are zeros."""
+    P, R, gamma = many_small_problems()
+    expected = in_plain_torch(monkeypatch, P, R, gamma, planner)
+    P = torch.where(P == 0, -P, P)
+    compiled_only(monkeypatch)
+    for found in (
+        planner(P, R, gamma),
+        planner(P.numpy(), R.numpy(), gamma.numpy()),
+        planner(P, R, gamma, validate=False),
+        planner(P.reshape(10, 15, 7, 3, 7), R.reshape(10, 15, 7, 3), gamma.reshape(10, 15)),
+        planner(P, R[None], gamma),
+    ):
+        torch.testing.assert_close(found.V.reshape(150, 7), expected.V, rtol=1e-10, atol=1e-8)
+    assert found.V.shape == found.policy.shape == (1, 150, 7)
+    assert found.error.shape == (1, 150)
+    scalar = planner(P, R, torch.tensor(0.9, dtype=torch.float64))
+    torch.testing.assert_close(scalar.V, planner(P, R, 0.9).V)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda P: P[140, 3, 1].add_(0.1), "P must have rows that sum to 1, got 1.7"),
+        (lambda P, R: P[140, 3, 1].add_(0.1), "P must have rows that sum to 1, got 1.7"),
         (
-            lambda P: P[7, 3, 1].copy_(torch.eye(7)[0] * 3 - torch.eye(7)[1] * 2),
+            lambda P, R: P[7, 3, 1].copy_(torch.eye(7)[0] * 3 - torch.eye(7)[1] * 2),
             "P must have entries of at least 0, got -2",
         ),
-        (lambda P: P[149, 3, 1, 2].fill_(math.nan), "P must have rows that sum to 1, got nan"),
-        (lambda P: P[0, 3, 1, 2].fill_(math.inf), "P must have rows that sum to 1, got inf"),
+        (
+            lambda P, R: P[0, 6, 2].copy_(torch.eye(7)[0]).select(0, 6).fill_(-1e-300),
+            "P must have entries of at least 0, got -1e-300",
+        ),
+        (lambda P, R: P[149, 3, 1, 2].fill_(math.nan), "P must have rows that sum to 1, got nan"),
+        (lambda P, R: P[0, 3, 1, 2].fill_(math.inf), "P must have rows that sum to 1, got inf"),
+        (lambda P, R: R[149, 6, 2].fill_(-math.inf), "R must be finite, but holds NaN or infinity"),
+        (lambda P, R: R[0, 0, 0].fill_(math.nan), "R must be finite, but holds NaN or infinity"),
     ],
 )
-def test_compiled_loops_refuse_what_torch_refuses(monkeypatch, spoil, message):
+def test_compiled_loops_refuse_what_torch_refuses(monkeypatch, planner, spoil, message):
     P, R, gamma = many_small_problems()
-    spoil(P)
+    spoil(P, R)
+    for discount in (0.9, gamma):
+        with pytest.raises(ValueError, match=message):
+            planner(P, R, discount)
     with pytest.raises(ValueError, match=message):
-        tabular.policy_iteration(P, R, gamma)
-    with pytest.raises(ValueError, match=message):
-        in_plain_torch(monkeypatch, P, R, gamma)
+        in_plain_torch(monkeypatch, P, R, gamma, planner)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize("gamma", [1.0, -0.1, math.nan, torch.tensor(1.0, dtype=torch.float64)])
+def test_compiled_loops_refuse_discounts_out_of_range(planner, gamma):
+    P, R, _ = many_small_problems()
+    with pytest.raises(ValueError, match="gamma must"):
+        planner(P, R, gamma)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_compiled_loops_end_on_tables_that_nobody_checked(planner):
+    P, R, gamma = many_small_problems()
+    P[3, 2, 1, 0], R[5, 0, 0] = math.nan, -math.inf
+    found = planner(P, R, gamma, validate=False)
+    right = planner(*(table[6:140].clone() for table in (P, R, gamma)))
+    torch.testing.assert_close(found.V[6:140], right.V)
+
+
+def test_gradients_pass_through_starting_values():
+    """Values after one sweep are differentiable in those before it: the compiled loops stand aside."""
+    P, R, _ = many_small_problems()
+    V0 = torch.zeros(150, 7, dtype=torch.float64, requires_grad=True)
+    tabular.value_iteration(P, R, 0.5, 1e3, V0=V0).V.sum().backward()
+    assert V0.grad.abs().sum() > 0
+
+
+def test_rewards_alone_are_the_values_where_nothing_follows():
+    P, R = problem(3)
+    found = tabular.modified_policy_iteration(P, R, 0.0)
+    assert found.Q.equal(R)
+    assert found.V.equal(R.amax(dim=-1))
+    assert found.sweeps == 1
 
 
 def test_gradients_pass_through_many_small_problems():

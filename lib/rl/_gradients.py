@@ -96,7 +96,7 @@ class PolicyGradient(_Gradient):
             ratios.
         """
         each = share / logp_old.shape[-1]
-        network = self.passes(seen)
+        network = self.passes(seen) if torch.is_grad_enabled() else None
         if network is None:
             logp, entropy = self.evaluate(seen, action)
             means, slope = self._slopes(logp.detach(), entropy.detach(), logp_old, adv, anchor, each)
@@ -111,6 +111,13 @@ class PolicyGradient(_Gradient):
             slope = pull(slope, -self.ent_coef * each)
         network.pull(slope, self.places)
         return means
+
+    def log_probabilities(self, seen: Tensor, action: Tensor) -> Tensor:
+        """Log-probabilities of actions, ([members,] k)."""
+        network = self.passes(seen)
+        if network is None:
+            return self.evaluate(seen, action)[0]
+        return network.forward(seen).log_softmax(-2).gather(-2, action.unsqueeze(-2)).squeeze(-2)
 
     def _slopes(self, logp, entropy, logp_old, adv, anchor, each) -> tuple[Tensor, Tensor]:
         """The means, and slopes in the log-probabilities."""
@@ -154,7 +161,7 @@ class ValueGradient(_Gradient):
         share : float
         """
         weight = self.coefficient * share / returns.shape[-1]
-        network = self.passes(seen)
+        network = self.passes(seen) if torch.is_grad_enabled() else None
         if network is None:
             value = self.evaluate(seen)
             mean, slope = _slopes.of_value(value.detach().to(returns.dtype), returns, value_old, self.clip)

@@ -5,6 +5,7 @@ They are those of :mod:`lib.rl._slopes` and of :func:`lib.rl._categorical.score_
 
 import math
 
+import numpy as np
 from numba import njit
 
 __all__ = ["climb", "fit"]
@@ -22,38 +23,59 @@ def climb(logits, action, logp_old, anchor, adv, numbers, slopes, sums):
     """
     clip, weight, weight_of_entropy = numbers[0], numbers[1], numbers[2]
     zero, one = numbers.dtype.type(0), numbers.dtype.type(1)
+    choices, count = logits.shape[1:]
+    normalizer, entropy, of_logp = np.empty((3, count), numbers.dtype)
     for member in range(logits.shape[0]):
         z, slope = logits[member], slopes[member]
-        for i in range(z.shape[1]):
-            top = z[0, i]
-            for j in range(1, z.shape[0]):
-                top = max(top, z[j, i])
-            total = zero
-            for j in range(z.shape[0]):
-                part = math.exp(z[j, i] - top)
-                slope[j, i] = part
-                total += part
-            normalizer = top + math.log(total)
-            entropy = zero
-            for j in range(z.shape[0]):
-                slope[j, i] /= total
-                entropy -= slope[j, i] * (z[j, i] - normalizer)
+        _softmax(z, slope, normalizer, entropy)
+        for i in range(count):
             chosen = action[member, i]
-            logp, before, base = z[chosen, i] - normalizer, logp_old[member, i], anchor[member, i]
+            logp, before, base = z[chosen, i] - normalizer[i], logp_old[member, i], anchor[member, i]
             change = math.expm1(logp - before)
             beyond = change if base == before else math.expm1(logp - base)
             gain = adv[member, i] if base == before else adv[member, i] * math.exp(base - before)
             held = min(max(one + beyond, one - clip), one + clip) * gain
             gain *= one + beyond
-            of_logp = zero if gain > held else -gain * weight
+            of_logp[i] = zero if gain > held else -gain * weight
             sums[0, member] -= held if gain > held else gain
-            sums[1, member] += entropy
+            sums[1, member] += entropy[i]
             sums[2, member] += change - (logp - before)
             sums[3, member] += abs(beyond) > clip
-            # d log p_a / d z_j = [a = j] - p_j, and d H / d z_j = -p_j (log p_j + H).
-            for j in range(z.shape[0]):
-                slope[j, i] *= -(of_logp + weight_of_entropy * (z[j, i] - normalizer + entropy))
-            slope[chosen, i] += of_logp
+        # d log p_a / d z_j = [a = j] - p_j, and d H / d z_j = -p_j (log p_j + H).
+        for j in range(choices):
+            _turn(z[j], slope[j], normalizer, entropy, of_logp, weight_of_entropy)
+        for i in range(count):
+            slope[action[member, i], i] += of_logp[i]
+
+
+@njit(**OPTIONS)
+def _softmax(z, p, normalizer, entropy):
+    """Probabilities of logits (k, n), logarithms of the sums of their exponentials, and entropies."""
+    for i in range(z.shape[1]):
+        top = z[0, i]
+        for j in range(1, z.shape[0]):
+            top = max(top, z[j, i])
+        normalizer[i] = top
+    entropy[:] = 0
+    for j in range(z.shape[0]):
+        for i in range(z.shape[1]):
+            p[j, i] = math.exp(z[j, i] - normalizer[i])
+            entropy[i] += p[j, i]
+    for j in range(z.shape[0]):
+        for i in range(z.shape[1]):
+            p[j, i] /= entropy[i]
+    for i in range(z.shape[1]):
+        normalizer[i] += math.log(entropy[i])
+    entropy[:] = 0
+    for j in range(z.shape[0]):
+        for i in range(z.shape[1]):
+            entropy[i] -= p[j, i] * (z[j, i] - normalizer[i])
+
+
+@njit(**OPTIONS)
+def _turn(z, p, normalizer, entropy, of_logp, weight_of_entropy):
+    for i in range(z.size):
+        p[i] *= -(of_logp[i] + weight_of_entropy * (z[i] - normalizer[i] + entropy[i]))
 
 
 @njit(**OPTIONS)

@@ -103,29 +103,37 @@ class Room:
 
     def __init__(self, widths: Sequence[int], like: Tensor):
         self.widths, self.like = tuple(widths), like
-        self._taken: dict[tuple, list[Tensor]] = {}
-        self._behind = like.new_empty(0)
+        self._memory: dict[tuple, Tensor] = {}
+        self._views: dict[tuple, list[Tensor]] = {}
 
     def activations(self, place: int, lead: Sequence[int]) -> list[Tensor]:
         """Tensors (*lead, width), one for each hidden layer; those of different places can be filled side by side."""
         key = (place, *lead)
-        if key not in self._taken:
-            self._taken[key] = [self.like.new_empty(*lead, width) for width in self.widths]
-        return self._taken[key]
+        if key not in self._views:
+            shapes = [(*lead, width) for width in self.widths]
+            self._views[key] = [self._part((place, layer), shape) for layer, shape in enumerate(shapes)]
+        return self._views[key]
 
     def hold(self, place: int, activations: list[Tensor]) -> None:
         """Take activations that were filled elsewhere."""
-        self._taken[(place, *activations[0].shape[:-1])] = activations
+        self._views[(place, *activations[0].shape[:-1])] = activations
 
     def behind(self, lead: Sequence[int]) -> list[Tensor]:
         """Tensors (*lead, width) for the gradients of hidden layers, all of them in the same memory."""
         key = ("behind", *lead)
-        if key not in self._taken:
+        if key not in self._views:
             sizes = [math.prod(lead) * width for width in self.widths]
-            if self._behind.numel() < max(sizes):
-                self._behind = self.like.new_empty(max(sizes))
-            self._taken[key] = [self._behind[:size].view(*lead, -1) for size in sizes]
-        return self._taken[key]
+            flat = self._part(key[:1], (max(sizes),))
+            self._views[key] = [flat[:size].view(*lead, -1) for size in sizes]
+        return self._views[key]
+
+    def _part(self, slot: tuple, shape: tuple[int, ...]) -> Tensor:
+        """The first numbers of a slot of memory, which grows where it is too small."""
+        size = math.prod(shape)
+        if slot not in self._memory or self._memory[slot].numel() < size:
+            self._memory[slot] = self.like.new_empty(size)
+            self._views = {key: views for key, views in self._views.items() if key[0] != slot[0]}
+        return self._memory[slot][:size].view(shape)
 
 
 def plain_rows(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: type) -> Tensor:

@@ -275,7 +275,6 @@ class TilePass:
         network = self.network
         return (
             obs.shape[0 if network.members is None else 1] <= self.rows
-            and torch.is_grad_enabled()
             and not torch.is_autocast_enabled(obs.device.type)
             and not (network._forward_hooks or network._forward_pre_hooks)
             and all(parameter.requires_grad for parameter in self.parameters)

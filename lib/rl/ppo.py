@@ -30,6 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from lib import checks
+from lib._compiled import loops
+from lib._plain_operations import needs_plain_operations
 from lib.rl import checkpoints
 from lib.rl.distributed import Processes
 from lib.rl.envs.vec_env import VecEnv
@@ -114,7 +116,7 @@ def gae(
             raise ValueError(f"{name} must have the shape of rewards {tuple(rewards.shape)}, got {tuple(tensor.shape)}")
     gamma = checks.real_number("gamma", gamma, lowest=0, highest=1)
     lam = checks.real_number("lam", lam, lowest=0, highest=1)
-    adv = next_values.clone()
+    adv = next_values.clone(memory_format=torch.contiguous_format)
     _gae_(adv, rewards, values, terminated, truncated, gamma, lam)
     return adv, adv + values
 
@@ -122,9 +124,16 @@ def gae(
 def _gae_(adv, rewards, values, terminated, truncated, gamma, lam) -> None:
     """:func:`gae` in place: ``adv`` comes as next_values."""
     adv.masked_fill_(terminated, 0).mul_(gamma).add_(rewards).sub_(values)
-    for t in reversed(range(len(adv) - 1)):
-        ended = terminated[t] | truncated[t]
-        adv[t].add_(adv[t + 1].masked_fill(ended, 0), alpha=gamma * lam)
+    plain = adv.requires_grad or not adv.is_cpu or needs_plain_operations(adv)
+    kernels = None if plain else loops("lib.rl._advantages_numba", "advantages")
+    if kernels:
+        columns = (part.numpy().reshape(len(adv), -1) for part in (adv, terminated, truncated))
+        kernels.accumulate(*columns, adv.numpy().dtype.type(gamma * lam))
+        return
+    ended = (terminated | truncated).unbind()
+    steps = adv.unbind()
+    for t in reversed(range(len(steps) - 1)):
+        steps[t].add_(steps[t + 1].masked_fill(ended[t], 0), alpha=gamma * lam)
 
 
 def policy_loss(
@@ -390,7 +399,7 @@ class Learner(TrainingState):
         kl = torch.zeros(self.rows, dtype=self.flat.data.dtype, device=order.device)
         for tile in order.split(self.tile, dim=-1):
             observation, action, logp_old = self.gathered(batch[:3], tile)
-            logp = self.policy_gradient.evaluate(self.seen(observation), action)[0]
+            logp = self.policy_gradient.log_probabilities(self.seen(observation), action)
             kl += _divergence(logp - logp_old).sum(-1).reshape(self.rows)
         return self.processes.sum_(kl) / (order.shape[1] * order.shape[2] * self.processes.size)
 

@@ -78,6 +78,7 @@ class CompiledRollout:
         flat = [getattr(buffer, name).numpy().reshape(buffer.steps, count) for name in names]
         columns = (buffer.observation.numpy().reshape(buffer.steps, count, 4), *flat)
         cut = buffer.cut.numpy().reshape(-1, count, 4)
+        position = self.streams.state_dict()
         uniform = self.streams.uniform_steps(buffer.steps, env.n).numpy().reshape(buffer.steps, count)
         ended = np.empty(count, np.int64)
         last = min(env.max_steps or NEVER, NEVER)
@@ -92,6 +93,9 @@ class CompiledRollout:
                 late = columns[-1][t - 1, rows]
                 if late.any():
                     cut[(t - 1) // buffer.window, rows[late]] = left[:, late].T
+        if t < buffer.steps:  # single steps will draw what was drawn for them here
+            self.streams.load_state_dict(position)
+            self.streams.uniform_steps(t, env.n)
         env.state = torch.from_numpy(states[t % 2].copy()).view(4, *env.batch).movedim(0, -1)
         env.elapsed = torch.from_numpy(steps[t % 2].copy()).view(env.batch)
         return t

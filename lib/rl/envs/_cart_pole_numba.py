@@ -15,7 +15,7 @@ __all__ = ["FARTHEST", "advance", "exchange", "sines_and_cosines"]
 OPTIONS = {"cache": True, "error_model": "numpy", "nogil": True}
 
 f, whole = np.float32, np.int32
-TILE = 2048  # environments taken together: what one loop writes is in the cache for the next
+TILE = 4096  # environments taken together: what one loop writes is in the cache for the next
 FARTHEST = 8192.0  # rad: up to here the turns times the first two parts of pi / 2 are exact
 LIMIT = f(FARTHEST)
 A_QUARTER, HALF, ONE, TWO, THREE, FOUR, FOUR_THIRDS = f(0.25), f(0.5), f(1), f(2), f(3), f(4), f(4 / 3)
@@ -88,9 +88,10 @@ def advance(before, action, elapsed, arrived, reward, terminated, truncated, nel
 
     before, arrived (4, n); action (n,) of integers; reward (n,); elapsed, nelapsed (n,) int32, the latter 0 where an
     episode ended; terminated, truncated (n,) bool; ended (n,) int64, which starts with the indices of the episodes that
-    ended; numbers (9,), see ``_move``; last int32, the time limit.
+    ended; numbers (9,), see ``_move``; last, the time limit, below 2**31.
     """
     count = 0
+    limit = whole(last)
     sides = np.empty(TILE, np.float32)
     for start in range(0, action.size, TILE):
         part = slice(start, min(start + TILE, action.size))
@@ -100,7 +101,7 @@ def advance(before, action, elapsed, arrived, reward, terminated, truncated, nel
         far = _move(
             *(before[0, part], before[1, part], before[2, part], before[3, part], side, elapsed[part]),
             *(arrived[0, part], arrived[1, part], arrived[2, part], arrived[3, part], over, cut, nelapsed[part]),
-            *(numbers, last),
+            *(numbers, limit),
         )
         if far:
             return -1

@@ -82,6 +82,10 @@ def value_iteration(P, R, gamma, tol: float = 1e-8, *, V0=None, validate: bool =
     Solution
         Its greedy policy loses at most twice the error.
 
+    Notes
+    -----
+    Many small problems in float64 on a CPU are solved in compiled loops where numba is installed.
+
     Raises
     ------
     ValueError
@@ -176,6 +180,10 @@ def modified_policy_iteration(
     Returns
     -------
     Solution
+
+    Notes
+    -----
+    Many small problems run in compiled loops, as those of :func:`value_iteration`.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib._compiled import loops
 from lib.rl import _categorical, _slopes
-from lib.rl.networks import TilePass
+from lib.rl._tile_pass import TilePass
 from lib.rl.optimizer import FlatParameters
 from lib.rl.policies import CategoricalPolicy, ValueFunction
 

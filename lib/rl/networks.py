@@ -20,7 +20,7 @@ from lib._plain_operations import needs_plain_operations
 from lib.rl import _strips
 from lib.rl.streams import derived_seed
 
-__all__ = ["MLP", "TilePass", "member_seeds"]
+__all__ = ["MLP", "member_seeds"]
 
 FLOATING = (torch.float32, torch.float64)
 
@@ -205,7 +205,7 @@ class MLP(nn.Module):
         ValueError
             If the shape or type of obs does not fit.
         """
-        rows, lead = self._rows(obs)
+        rows, lead = self.rows_of(obs)
         parameters = (*self._parameters.values(),)
         strip = self.rows_per_strip
         differentiated = torch.is_grad_enabled() and (rows.requires_grad or any(p.requires_grad for p in parameters))
@@ -220,7 +220,7 @@ class MLP(nn.Module):
             y = y.unflatten(-2, lead) if lead else y[0]
         return y if self.members is None else y.movedim(0, -3)
 
-    def _rows(self, obs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    def rows_of(self, obs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """View an input as ([members,] rows, width); also the leading dimensions that make up the rows."""
         if not isinstance(obs, Tensor):
             raise ValueError(f"obs must be a tensor, got {checks.describe(obs)}")
@@ -242,53 +242,6 @@ class MLP(nn.Module):
                 f"obs must have shape (..., {self.members}, n, {self.sizes[0]}), got {checks.describe(obs)}"
             )
         return obs.movedim(-3, 0).reshape(self.members, -1, width), (*lead[:-2], lead[-1])
-
-
-class TilePass:
-    """Passes of tiles through an :class:`MLP` whose gradient is written out, and needs no record of operations.
-
-    Parameters
-    ----------
-    network : MLP
-        Its parameters may change in place, but not be replaced.
-    beside : TilePass, optional
-        Of a network that waits while this one passes: where their hidden layers are of the same widths they share the
-        memory of their activations.
-
-    Attributes
-    ----------
-    rows : int
-        Most rows of each member that a tile may have.
-    """
-
-    def __init__(self, network: MLP, beside: TilePass | None = None):
-        self.network = network
-        self.rows = network.rows_per_tile
-        self.parameters = [*network.parameters()]
-        values = [parameter.data for parameter in self.parameters]
-        self.layers = _strips.Layers(values, network.activation, network.rows_per_strip)
-        shared = beside and beside.layers.hidden == self.layers.hidden
-        self.room = beside.room if shared else _strips.Room(self.layers.hidden, self.layers.last_bias)
-
-    def serves(self, obs: Tensor) -> bool:
-        """Whether autograd would record nothing more of this tile than the gradient of all parameters."""
-        network = self.network
-        return (
-            obs.shape[0 if network.members is None else 1] <= self.rows
-            and not torch.is_autocast_enabled(obs.device.type)
-            and not (network._forward_hooks or network._forward_pre_hooks)
-            and all(parameter.requires_grad for parameter in self.parameters)
-        )
-
-    def forward(self, obs: Tensor) -> Tensor:
-        """Output of a tile ([members,] k, ...), with rows last: ([members,] out, k)."""
-        self.seen, _ = self.network._rows(obs)
-        return _strips.evaluate(self.seen, self.layers, self.room, keep=True)
-
-    def pull(self, slope: Tensor, places: Sequence[Tensor]) -> None:
-        """Add the gradients of the parameters to tensors of their shapes, from that of the last output; once."""
-        _strips.pull(slope, self.seen, self.layers, self.room, True, places)
-        del self.seen
 
 
 def _orthogonal(sizes: Sequence[int], gains: Sequence[float], seed: int) -> list[Tensor]:

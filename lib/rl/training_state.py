@@ -28,8 +28,8 @@ from lib.rl.training_log import TrainingLog
 __all__ = ["TrainingDiverged", "TrainingState"]
 
 PARTS = 112
-"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units and the gradient of one 768: one
-part in 112 that passes through the networks adds about a seventh to the memory of an update."""
+"""A rollout of CartPole keeps some 50 bytes of a transition, two layers of 64 tanh units and the gradient of one 768:
+one part in 112 that passes through the networks adds about a seventh to the memory of an update."""
 
 FEWEST = 1170
 """Fewer rows at once cost more calls than they save memory."""

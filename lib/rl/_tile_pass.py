@@ -1,0 +1,60 @@
+"""Tiles of rows through a network and back, without autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lib.rl import _strips
+from lib.rl.networks import MLP
+
+__all__ = ["TilePass"]
+
+
+class TilePass:
+    """Passes of tiles through an MLP whose gradient is written out, and needs no record of operations.
+
+    Parameters
+    ----------
+    network : MLP
+        Its parameters may change in place, but not be replaced.
+    beside : TilePass, optional
+        Of a network that waits while this one passes: where their hidden layers are of the same widths they share the
+        memory of their activations.
+
+    Attributes
+    ----------
+    rows : int
+        Most rows of each member that a tile may have.
+    """
+
+    def __init__(self, network: MLP, beside: TilePass | None = None):
+        self.network = network
+        self.rows = network.rows_per_tile
+        self.parameters = [*network.parameters()]
+        values = [parameter.data for parameter in self.parameters]
+        self.layers = _strips.Layers(values, network.activation, network.rows_per_strip)
+        shared = beside and beside.layers.hidden == self.layers.hidden
+        self.room = beside.room if shared else _strips.Room(self.layers.hidden, self.layers.last_bias)
+
+    def serves(self, obs: Tensor) -> bool:
+        """Whether autograd would record nothing more of this tile than the gradient of all parameters."""
+        network = self.network
+        return (
+            obs.shape[0 if network.members is None else 1] <= self.rows
+            and not torch.is_autocast_enabled(obs.device.type)
+            and not (network._forward_hooks or network._forward_pre_hooks)
+            and all(parameter.requires_grad for parameter in self.parameters)
+        )
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Output of a tile ([members,] k, ...), with rows last: ([members,] out, k)."""
+        self.seen, _ = self.network.rows_of(obs)
+        return _strips.evaluate(self.seen, self.layers, self.room, keep=True)
+
+    def pull(self, slope: Tensor, places: Sequence[Tensor]) -> None:
+        """Add the gradients of the parameters to tensors of their shapes, from that of the last output; once."""
+        _strips.pull(slope, self.seen, self.layers, self.room, True, places)
+        del self.seen

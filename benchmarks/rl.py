@@ -16,26 +16,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-import sys
-import time
 
 import torch
 
 from benchmarks import rl_cases as cases
 from benchmarks import rl_cuda, rl_learning
 from benchmarks import rl_peers as peers
-from benchmarks.timing import Bars, keep_freed_memory, peak_tensor_bytes, race
-from lib import results
+from benchmarks.report import Record
+from benchmarks.timing import (
+    CPU,
+    Bars,
+    keep_freed_memory,
+    keep_to_one_core,
+    peak_tensor_bytes,
+    printed_by_fresh_process,
+    race,
+)
 from lib.rl.envs.acrobot import Acrobot
 from lib.rl.envs.breakout import MiniBreakout
 from lib.rl.envs.cart_pole import CartPole
 from lib.rl.envs.mountain_car import MountainCar
 from lib.rl.envs.pendulum import Pendulum
 
-CPU = torch.device("cpu")
 SIZES = (1024, 16384, 65536, 2**20)
 LISTED = (16384, 65536)
 UPDATES = (64, 1024, 4096)
@@ -159,9 +161,7 @@ def measure(options: argparse.Namespace) -> dict:
     print("peak memory of an update")
     memory = {}
     for count in (256,) if quick else (1024, 4096, LARGE):
-        command = [sys.executable, "-m", "benchmarks.rl", "--peak", str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = printed_by_fresh_process("rl", "--peak", count)
         memory[count] = found["peak_bytes"] / found["rollout_bytes"]
         values |= {f"update_{name}_{count}": value for name, value in found.items()}
         print(f"  {count:6d} environments: {found['peak_bytes'] / 1e6:.1f} MB, {memory[count]:.2f} x the rollout")
@@ -198,31 +198,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
-    torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity") and device.type == "cpu":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    keep_to_one_core(device)
     if options.peak:
         print(json.dumps(peak(options.peak)))
         return
     for name, there in peers.INSTALLED.items():
         if not there:
             print(f"{name} is not installed: left out")
-    began = time.perf_counter()
+    record = Record("rl", arguments, device)
     cuda = device.type == "cuda"
     values = rl_cuda.measure(device, options.quick) if cuda else measure(options)
     print(json.dumps(values, indent=2))
     if options.write:
-        path = results.write(
+        record.write(
             "ppo-scaling",
             f"rl-{device.type}",
             values,
-            device=torch.cuda.get_device_name(device) if cuda else f"{platform.machine()} CPU, one thread",
-            command="python -m benchmarks.rl " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            seconds=time.perf_counter() - began,
             seeds=[cases.SEED] if cuda else rl_learning.SEEDS,
             note=rl_cuda.NOTE if cuda else NOTE.format(rounds=options.rounds),
         )
-        print(f"wrote {path.name}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from functools import lru_cache
 from types import ModuleType
 from typing import NamedTuple
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from lib._compiled import loops
 from lib.live import tracing
 from lib.rl import _tables
 
@@ -19,22 +18,6 @@ __all__ = ["modified_policy_iteration", "policy_iteration"]
 
 PROBLEMS = 64  # as many problems are worth compiled loops, which need at least a block of them
 STATES = 32  # with more, torch's elimination is about as fast
-
-
-@lru_cache(maxsize=1)
-def _kernels():
-    """The compiled loops, or None and one warning where numba is missing."""
-    try:
-        from lib.rl import _planning_numba
-    except ImportError as problem:
-        warnings.warn(
-            f"numba cannot be used ({problem}): many small decision problems run in plain torch, several times slower; "
-            "pip install numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return _planning_numba
 
 
 class _Ready(NamedTuple):
@@ -56,7 +39,7 @@ def _usable(P: Tensor, batch: torch.Size, *others) -> ModuleType | None:
             differentiated = torch.is_grad_enabled() and table.requires_grad
             if differentiated or forward_ad.unpack_dual(table).tangent is not None:
                 return None
-    return _kernels()
+    return loops("lib.rl._planning_numba", "many small decision problems")
 
 
 def _fit(P, R, gamma) -> bool:

@@ -8,13 +8,13 @@ from torch import Tensor
 from lib import checks
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.normalization import RunningStatistics
-from lib.rl.policies import CategoricalPolicy, GaussianPolicy, MultiCategoricalPolicy
+from lib.rl.policies import CategoricalPolicy, GaussianPolicy, MultiCategoricalPolicy, ValueFunction
 from lib.rl.spaces import Discrete
 
 __all__ = ["evaluate"]
 
-OF_REAL_NUMBERS = (CategoricalPolicy, GaussianPolicy, MultiCategoricalPolicy)
-"""Policies that hand observations to their networks as they come; what derives from them may do otherwise."""
+OF_REAL_NUMBERS = (CategoricalPolicy, GaussianPolicy, MultiCategoricalPolicy, ValueFunction)
+"""Modules that hand observations to their networks as they come; what derives from them may do otherwise."""
 
 
 @torch.no_grad()
@@ -98,15 +98,20 @@ def check_pair(env: VecEnv, policy: torch.nn.Module) -> None:
     members = getattr(policy, "members", None)
     if members != env.members:
         raise ValueError(f"policy must have members={env.members} as env has, got members={members}")
-    shown = getattr(env, "observation_space", None)
-    if isinstance(shown, Discrete) and type(policy) in OF_REAL_NUMBERS:
-        raise ValueError(
-            f"policy must take the numbers of states that env shows ({shown}), as lib.rl.policies.TabularPolicy does, "
-            f"got {type(policy).__name__}, whose network takes real numbers"
-        )
+    check_observations(env, "policy", policy, "TabularPolicy")
     # A policy with more actions would take some that the environment does not check.
     for name, counted in (("n_actions", "n"), ("sizes", "sizes")):
         allowed = getattr(env.action_space, counted, None)
         chosen = getattr(policy, name, allowed)
         if allowed is not None and chosen != allowed:
             raise ValueError(f"policy must have {name}={allowed} as env has, got {name}={chosen}")
+
+
+def check_observations(env: VecEnv, name: str, module: torch.nn.Module, tabular: str) -> None:
+    """Check that a policy or value function takes the observations of an environment as numbers of states."""
+    shown = getattr(env, "observation_space", None)
+    if isinstance(shown, Discrete) and type(module) in OF_REAL_NUMBERS:
+        raise ValueError(
+            f"{name} must take the numbers of states that env shows ({shown}), as lib.rl.policies.{tabular} does, "
+            f"got {type(module).__name__}, whose network takes real numbers"
+        )

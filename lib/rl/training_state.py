@@ -18,7 +18,7 @@ from lib.rl._gradients import PolicyGradient, ValueGradient
 from lib.rl.distributed import Processes
 from lib.rl.envs._cart_pole_rollout import CompiledRollout
 from lib.rl.envs.vec_env import VecEnv
-from lib.rl.evaluation import check_pair
+from lib.rl.evaluation import check_observations, check_pair
 from lib.rl.normalization import RunningStatistics
 from lib.rl.optimizer import EWMA, Adam, FlatParameters, ewma_decay
 from lib.rl.ppo_config import PPOConfig
@@ -349,6 +349,7 @@ def _check_setting(env, policy, value_fn, cfg, total_steps, processes) -> int:
     check_pair(env, policy)
     if not isinstance(value_fn, nn.Module) or getattr(value_fn, "members", None) != env.members:
         raise ValueError(f"value_fn must be a module with members={env.members}, got {checks.describe(value_fn)}")
+    check_observations(env, "value_fn", value_fn, "TabularValue")
     if not isinstance(cfg, PPOConfig):
         raise ValueError(f"cfg must be a PPOConfig, got {checks.describe(cfg)}")
     if not isinstance(processes, Processes):

@@ -6,7 +6,8 @@ import torch
 from lib.rl.envs.cart_pole import CartPole
 from lib.rl.envs.vec_env import VecEnv
 from lib.rl.evaluation import evaluate
-from lib.rl.policies import CategoricalPolicy, TabularPolicy
+from lib.rl.policies import CategoricalPolicy, TabularPolicy, ValueFunction
+from lib.rl.ppo import Learner, PPOConfig
 from lib.rl.spaces import Discrete
 from tests.rl.training import DOUBLE, networks
 
@@ -79,6 +80,9 @@ def test_numbers_of_states_are_looked_up():
     message = r"policy must take .* env shows \(Discrete\(n=50\)\), as .*TabularPolicy does, got CategoricalPolicy"
     with pytest.raises(ValueError, match=message):
         evaluate(Lengths(20), CategoricalPolicy(50, 2, seed=0))
+    message = r"value_fn must take .* as .*TabularValue does, got ValueFunction"
+    with pytest.raises(ValueError, match=message):
+        Learner(Lengths(20), TabularPolicy(50, 2), ValueFunction(50), PPOConfig(rollout_steps=4, minibatch=20), 80)
 
     class OneHot(CategoricalPolicy):
         """What prepares the numbers itself is welcome."""

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import sys
 import warnings
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from lib.rl import _many_problems, tabular
+from tests.absent import without_numba
 
 STAY_OR_SWITCH = [[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]]
 PLANNERS = (tabular.value_iteration, tabular.modified_policy_iteration, tabular.policy_iteration)
@@ -496,18 +496,12 @@ def test_gradients_pass_through_many_small_problems():
 def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
     P, R, gamma = many_small_problems()
     expected = tabular.policy_iteration(P, R, gamma).V
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "lib.rl._planning_numba", raising=False)
-    monkeypatch.delattr("lib.rl._planning_numba", raising=False)
-    _many_problems._kernels.cache_clear()
-    try:
+    with without_numba(monkeypatch, "lib.rl._planning_numba"):
         with pytest.warns(RuntimeWarning, match="numba cannot be used.*pip install numba"):
             found = tabular.policy_iteration(P, R, gamma).V
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             tabular.policy_iteration(P, R, gamma)
-    finally:
-        _many_problems._kernels.cache_clear()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 

@@ -32,7 +32,8 @@ def step(data, grad, first, second, count, rates, active, max_norm, eps, beta_1,
         seen = -math.expm1(count[member] * math.log(beta_1))
         seen_squares = -math.expm1(count[member] * math.log(beta_2))
         ratio = max_norm / (norm + 1e-6)
-        scale = data.dtype.type(one if ratio > 1 else ratio)
+        # Without a largest norm nothing is scaled, not even where the sum of squares is infinite.
+        scale = data.dtype.type(one if ratio > 1 or math.isinf(max_norm) else ratio)
         keep, keep_squares = data.dtype.type(1 - beta_1), data.dtype.type(1 - beta_2)
         pace = data.dtype.type(rates[member] / seen)
         inverse, floor = data.dtype.type(1 / seen_squares), data.dtype.type(eps)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib._compiled import loops
 from lib.rl import _categorical, _slopes
-from lib.rl._tile_pass import TilePass
+from lib.rl._tile_pass import TilePass, hooked, is_its_network
 from lib.rl.optimizer import FlatParameters
 from lib.rl.policies import CategoricalPolicy, ValueFunction
 
@@ -52,16 +52,17 @@ class _Gradient:
         written: bool,
         beside: _Gradient | None = None,
     ):
-        self.evaluate, self.flat = evaluate, flat
+        self.module, self.evaluate, self.flat = module, evaluate, flat
         # A subclass may compute something else.
-        written = written and type(module) is self.plain
+        written = written and type(module) is self.plain and is_its_network(module)
         self.network = TilePass(module.network, beside and beside.network) if written else None
         self.places = flat.places_of(module.network) if written else []
         self.rows = len(flat.data)
 
-    def passes(self, seen: Tensor) -> TilePass | None:
-        """What computes the gradient of a tile without autograd, where that serves."""
-        return self.network if self.network is not None and self.network.serves(seen) else None
+    def passes(self, seen: Tensor, column: Tensor) -> TilePass | None:
+        """What computes the gradient of a tile without autograd, where that serves; a column of it, for its type."""
+        serves = self.network is not None and column.dtype == self.flat.data.dtype and not hooked(self.module)
+        return self.network if serves and self.network.serves(seen) else None
 
     def arrays(self, *columns: Tensor) -> list[np.ndarray]:
         """Columns ([members,] k) as arrays (members or 1, k) for compiled loops."""
@@ -96,7 +97,7 @@ class PolicyGradient(_Gradient):
             ratios.
         """
         each = share / logp_old.shape[-1]
-        network = self.passes(seen) if torch.is_grad_enabled() else None
+        network = self.passes(seen, logp_old) if torch.is_grad_enabled() else None
         if network is None:
             logp, entropy = self.evaluate(seen, action)
             means, slope = self._slopes(logp.detach(), entropy.detach(), logp_old, adv, anchor, each)
@@ -114,7 +115,7 @@ class PolicyGradient(_Gradient):
 
     def log_probabilities(self, seen: Tensor, action: Tensor) -> Tensor:
         """Log-probabilities of actions, ([members,] k)."""
-        network = self.passes(seen)
+        network = self.passes(seen, self.flat.data)
         if network is None:
             return self.evaluate(seen, action)[0]
         return network.forward(seen).log_softmax(-2).gather(-2, action.unsqueeze(-2)).squeeze(-2)
@@ -161,7 +162,7 @@ class ValueGradient(_Gradient):
         share : float
         """
         weight = self.coefficient * share / returns.shape[-1]
-        network = self.passes(seen) if torch.is_grad_enabled() else None
+        network = self.passes(seen, returns) if torch.is_grad_enabled() else None
         if network is None:
             value = self.evaluate(seen)
             mean, slope = _slopes.of_value(value.detach().to(returns.dtype), returns, value_old, self.clip)

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.rl import _strips
 from lib.rl.networks import MLP
 
-__all__ = ["TilePass"]
+__all__ = ["TilePass", "hooked", "is_its_network"]
+
+
+def is_its_network(module: nn.Module) -> bool:
+    """Whether a module has an MLP, no parameter beside those of it, none used twice, and no method put in by hand."""
+    network = getattr(module, "network", None)
+    if type(network) is not MLP or any(callable(value) for part in (module, network) for value in vars(part).values()):
+        return False
+    return [*map(id, module.parameters())] == [*map(id, network._parameters.values())]
+
+
+def hooked(*modules: nn.Module) -> bool:
+    """Whether hooks see, and may change, what modules compute or its gradient."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for module in modules for kind in kinds)
 
 
 class TilePass:
@@ -45,8 +59,8 @@ class TilePass:
         return (
             obs.shape[0 if network.members is None else 1] <= self.rows
             and not torch.is_autocast_enabled(obs.device.type)
-            and not (network._forward_hooks or network._forward_pre_hooks)
-            and all(parameter.requires_grad for parameter in self.parameters)
+            and not hooked(network)
+            and all(parameter.requires_grad and not parameter._backward_hooks for parameter in self.parameters)
         )
 
     def forward(self, obs: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ __all__ = ["EWMA", "Adam", "FlatParameters", "ewma_decay"]
 SMALL = 2**20
 """Up to so many parameters a compiled step on one core beats torch's two dozen operations, many times over."""
 
+COMPILED = (torch.float32, torch.float64)
+
 
 def _compiled():
     return loops("lib.rl._adam_numba", "steps of small networks")
@@ -157,7 +159,7 @@ class Adam:
             1 where a member takes the step, 0 where it stays as it is, moments included.
         """
         grad = self.flat.grad
-        if grad.is_cpu and grad.numel() <= SMALL and _compiled():
+        if grad.is_cpu and grad.dtype in COMPILED and grad.numel() <= SMALL and _compiled():
             return self._compiled_step(learning_rate, max_norm, active)
         norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
         if max_norm is not None:

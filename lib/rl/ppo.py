@@ -124,7 +124,8 @@ def gae(
 def _gae_(adv, rewards, values, terminated, truncated, gamma, lam) -> None:
     """:func:`gae` in place: ``adv`` comes as next_values."""
     adv.masked_fill_(terminated, 0).mul_(gamma).add_(rewards).sub_(values)
-    plain = adv.requires_grad or not adv.is_cpu or needs_plain_operations(adv)
+    serves = adv.is_cpu and adv.dtype in (torch.float32, torch.float64) and adv.numel() and not adv.requires_grad
+    plain = not serves or needs_plain_operations(adv)
     kernels = None if plain else loops("lib.rl._advantages_numba", "advantages")
     if kernels:
         columns = (part.numpy().reshape(len(adv), -1) for part in (adv, terminated, truncated))

@@ -158,8 +158,10 @@ class Streams:
         ValueError
             If n is no multiple of the number of shards held here.
         """
+        if self.device.type != "cpu":  # other devices draw what a call asks for in an order of their own
+            return torch.stack([self.uniform(n) for _ in range(steps)])
         size = (steps, self.share(n))
-        parts = [[torch.rand(size, generator=source, device=self.device) for source in row] for row in self.blocks]
+        parts = [[torch.rand(size, generator=source, dtype=torch.float32) for source in row] for row in self.blocks]
         rows = [torch.cat(row, dim=1) for row in parts]
         return rows[0] if self.members is None else torch.stack(rows, dim=1)
 

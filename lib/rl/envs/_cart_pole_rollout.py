@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lib import _compiled
+from lib.rl._tile_pass import hooked, is_its_network
 from lib.rl.envs.cart_pole import NEVER, CartPole, _rows
 from lib.rl.policies import CategoricalPolicy
 
@@ -56,7 +57,8 @@ class CompiledRollout:
             and env.device.type == "cpu"
             and env.n * (env.members or 1) <= MOST
             and type(policy) is CategoricalPolicy
-            and not (policy.network._forward_hooks or policy.network._forward_pre_hooks)
+            and is_its_network(policy)
+            and not hooked(policy.network)
             and _kernels() is not None
         )
 

@@ -42,6 +42,7 @@ EVERY = pytest.mark.parametrize("kind", [PlainCartPole, *KINDS[1:], Drift, *COUN
 def parts(monkeypatch):
     """Parts of four environments, and how many there were in each call of the dynamics."""
     monkeypatch.setattr(_returned, "PART", 4)
+    monkeypatch.setattr(_returned, "MANY", 8)
     seen, outcome = [], _returned.outcome
 
     def counted(env, state, action, params, generator):
@@ -74,7 +75,7 @@ def test_part_by_part_is_as_all_at_once(kind, n, seed, sizes, parts, monkeypatch
     actions = actions_of(env, 12)
     found = history(env, actions)
     assert set(parts) == sizes or env.stochastic
-    monkeypatch.setattr(_returned, "PART", 2**16)
+    monkeypatch.setattr(_returned, "MANY", 2**19)
     alike(found, history(kind(n, seed=seed, max_steps=5), actions))
 
 
@@ -84,7 +85,7 @@ def test_part_by_part_when_parameters_differ(parts, monkeypatch):
     env = CartPole(11, params=params, max_steps=5)
     actions = actions_of(env, 12)
     found = history(env, actions)
-    monkeypatch.setattr(_returned, "PART", 2**16)
+    monkeypatch.setattr(_returned, "MANY", 2**19)
     alike(found, history(CartPole(11, params=params, max_steps=5), actions))
 
 
@@ -137,8 +138,8 @@ def test_memory_of_the_dynamics_is_left_alone(parts):
 
 
 def test_a_large_batch_moves_as_a_small_one():
-    """At the real size of a part: an environment of many does as it does among few."""
-    count, few = 2 * _returned.PART + 5, 9
+    """At the real sizes: an environment of many does as it does among few."""
+    count, few = _returned.MANY + 5, 9
     for kind in (CartPole, PlainCartPole):
         env, other = kind(count, seed=1), kind(few, seed=1)
         env.reset(), other.reset()

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["first_states", "outcome", "outcome_in_parts"]
 
-PART = 2**16
-"""Environments that move at once on a CPU: what their dynamics make on the way stays in the cache of a core."""
+PART, MANY = 2**16, 2**19
+"""Environments that move at once on a CPU, so that what their dynamics make on the way stays in the cache of a core;
+and how many there have to be: with fewer, what is saved does not pay for putting the parts together."""
 
 
 def first_states(env: VecEnv, n: int, generator: torch.Generator, params: Any) -> torch.Tensor:
@@ -64,9 +65,11 @@ def outcome_in_parts(
     Each moves as it would among all, because dynamics serve any leading dimensions. Parts are of two members at least,
     or of environments where there are none; those that draw random numbers move together, in the order of their draws.
     """
+    if action.numel() < MANY or env.stochastic or not action.is_cpu:
+        return outcome(env, state, action, params, generator), False
     batch = action.shape[: action.dim() - len(env.action_space.shape)]
     rows = max(2, PART * batch[0] // batch.numel())
-    if env.stochastic or action.device.type != "cpu" or batch.numel() < 2 * PART or batch[0] <= rows:
+    if batch.numel() < MANY or batch[0] <= rows:
         return outcome(env, state, action, params, generator), False
     whole = None
     for start in range(0, batch[0], rows):

@@ -132,7 +132,7 @@ def _gae_(adv, rewards, values, terminated, truncated, gamma, lam) -> None:
         kernels.accumulate(*columns, adv.numpy().dtype.type(gamma * lam))
         return
     ended = (terminated | truncated).unbind()
-    steps = adv.unbind()
+    steps = [adv[t] for t in range(len(adv))]  # what unbind returns could not be changed where there is a gradient
     for t in reversed(range(len(steps) - 1)):
         steps[t].add_(steps[t + 1].masked_fill(ended[t], 0), alpha=gamma * lam)
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.rl import ppo
 from lib.rl.ppo import gae
 
 
@@ -111,6 +112,97 @@ def test_the_arguments_stay_as_they_are():
     before = [x.clone() for x in rollout]
     gae(*rollout, 0.9, 0.9)
     assert all(torch.equal(x, y) for x, y in zip(rollout, before))
+
+
+def in_torch(*rollout):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ppo, "loops", lambda *_: None)
+        return gae(*rollout)
+
+
+@given(
+    st.integers(0, 999),
+    st.sampled_from([(), (1,), (7,), (2, 3), (2, 1, 2)]),
+    st.integers(1, 30),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_compiled_advantages_are_those_of_torch(seed, batch, steps, dtype):
+    rollout = [x.to(dtype) if x.is_floating_point() else x for x in random_rollout(steps, seed, *batch)]
+    precise = {"rtol": 1e-12, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
+    for mine, theirs in zip(gae(*rollout, 0.97, 0.9), in_torch(*rollout, 0.97, 0.9)):
+        assert mine.dtype == dtype and mine.shape == (steps, *batch)
+        torch.testing.assert_close(mine, theirs, **precise)
+
+
+GAPS = {
+    "turned": lambda x: x.transpose(1, 2),
+    "strides": lambda x: x[::2, ::3],
+    "one number for many": lambda x: x[..., :1].expand(20, 9, 6),
+}
+
+
+@pytest.mark.parametrize("gaps", GAPS.values(), ids=GAPS)
+def test_memory_with_gaps(gaps):
+    """None of it is changed or returned."""
+    rollout = [gaps(x) for x in random_rollout(20, 7, 9, 6)]
+    before = [x.clone() for x in rollout]
+    found = gae(*rollout, 0.97, 0.9)
+    for mine, theirs in zip(found, gae(*(x.contiguous() for x in rollout), 0.97, 0.9)):
+        assert torch.equal(mine, theirs)
+    assert all(torch.equal(x, y) for x, y in zip(rollout, before))
+    assert not any(adv.data_ptr() == x.data_ptr() for adv in found for x in rollout)
+
+
+@pytest.mark.parametrize("which", [(0,), (1,), (2,), (0, 1, 2)])
+def test_gradients_pass_through(which):
+    rollout = list(random_rollout(8, 8, 3))
+
+    def advantages(*changed):
+        columns = dict(zip(which, changed))
+        return gae(*(columns.get(place, x) for place, x in enumerate(rollout)), 0.97, 0.9)
+
+    inputs = [rollout[place].clone().requires_grad_() for place in which]
+    assert torch.autograd.gradcheck(advantages, inputs)
+    assert torch.autograd.gradgradcheck(advantages, inputs)
+    assert torch.autograd.gradcheck(advantages, inputs, check_forward_ad=True, check_backward_ad=False)
+
+
+def test_without_gradients_compiled_loops_run_all_the_same():
+    rollout = [x.clone().requires_grad_() if x.is_floating_point() else x for x in random_rollout(8, 8, 3)]
+    with torch.no_grad():
+        found = gae(*rollout, 0.97, 0.9)
+    for mine, theirs in zip(found, gae(*rollout, 0.97, 0.9)):
+        assert not mine.requires_grad and theirs.requires_grad
+        torch.testing.assert_close(mine, theirs.detach(), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_other_types_take_torch(dtype):
+    rollout = [x.to(dtype) if x.is_floating_point() else x for x in random_rollout(8, 9, 5)]
+    for mine, theirs in zip(gae(*rollout, 0.97, 0.9), in_torch(*rollout, 0.97, 0.9)):
+        assert torch.equal(mine, theirs) and mine.dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_no_steps_and_no_environments(shape):
+    empty, never = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+    assert [x.shape for x in gae(empty, empty, empty, never, never, 0.9, 0.9)] == [torch.Size(shape)] * 2
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_in_its_episode(bad):
+    """As values may be when a run diverges: earlier steps of the episode show it, other episodes do not."""
+    r, v, v_next, ends, never = torch.zeros(5, 9, 2, dtype=torch.float64).unbind()
+    ends, never = ends.bool(), never.bool()
+    ends[2, 0] = ends[6, 0] = True
+    v[4, 0] = bad
+    for loops in (ppo.loops, lambda *_: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ppo, "loops", loops)
+            adv = v_next.clone()
+            ppo._gae_(adv, r, v, never, ends, 0.9, 0.9)
+        assert adv[:, 0].isfinite().tolist() == [True] * 3 + [False] * 2 + [True] * 4
+        assert bool(adv[:, 1].isfinite().all())
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,32 @@ def test_shapes_and_types():
         assert sorted(permutation.tolist()) == list(range(7))
 
 
+@pytest.mark.parametrize("seed", [3, (3,), (3, 5, 8)])
+@pytest.mark.parametrize("options", [{}, {"shards": 3}, {"shards": 3, "shard": 1}])
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_steps_at_once_are_steps_one_by_one(seed, options, default):
+    """Whatever torch makes by default, odd numbers of environments, and from wherever the streams stand."""
+    at_once, one_by_one = Streams(seed, "action", **options), Streams(seed, "action", **options)
+    torch.set_default_dtype(default)
+    try:
+        for steps, n in ((1, 3), (5, 21), (17, 48), (2, 3)):
+            found = at_once.uniform_steps(steps, n)
+            expected = torch.stack([one_by_one.uniform(n) for _ in range(steps)])
+            assert torch.equal(found, expected) and found.dtype == torch.float32
+            # Joined in one piece of memory, as compiled loops read them.
+            assert found.is_contiguous()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for mine, theirs in zip(at_once.state_dict(), one_by_one.state_dict()):
+        assert all(torch.equal(one, other) for one, other in zip(mine, theirs))
+
+
+def test_no_steps_draw_nothing():
+    streams = Streams(3, "action")
+    assert streams.uniform_steps(0, 4).shape == (0, 4)
+    assert torch.equal(streams.uniform(4), Streams(3, "action").uniform(4))
+
+
 @EVERY
 def test_streams_go_on_where_they_stood(draw):
     streams = Streams((1, 2), "action", shards=2)
@@ -99,3 +125,5 @@ def test_no_global_generator_is_touched():
 def test_a_batch_that_cannot_be_shared_out_is_refused():
     with pytest.raises(ValueError, match="n must be a multiple of the 4 shards held here, got 6"):
         Streams(0, "action", shards=4).uniform(6)
+    with pytest.raises(ValueError, match="n must be a multiple of the 4 shards held here, got 6"):
+        Streams(0, "action", shards=4).uniform_steps(2, 6)

@@ -69,7 +69,7 @@ class FlatParameters:
         rows = 1 if members is None else members
         self.data = torch.cat([p.detach().reshape(rows, -1) for p in parameters], dim=1)
         self.grad = torch.zeros_like(self.data)
-        self.parameters = parameters
+        self.modules, self.parameters = modules, parameters
         sizes = [p.numel() // rows for p in parameters]
         self.places = [grad.view(p.shape) for p, grad in zip(parameters, self.grad.split(sizes, 1))]
         for p, data in zip(parameters, self.data.split(sizes, 1)):
@@ -79,6 +79,22 @@ class FlatParameters:
         """Where the gradients of a module's parameters stand in the flat one, in the order of the parameters."""
         places = {id(p): place for p, place in zip(self.parameters, self.places)}
         return [places[id(p)] for p in module.parameters()]
+
+    def require_views(self) -> None:
+        """Refuse to go on where the modules no longer show the flat tensor.
+
+        Raises
+        ------
+        ValueError
+            If a parameter was replaced, as by ``.to(...)``, ``.data = ...`` or ``load_state_dict(..., assign=True)``.
+        """
+        found = dict.fromkeys(p for module in self.modules for p in module.parameters())
+        starts = [self.data.data_ptr() + (place.data_ptr() - self.grad.data_ptr()) for place in self.places]
+        if [*map(id, found)] != [*map(id, self.parameters)] or [p.data_ptr() for p in found] != starts:
+            raise ValueError(
+                "modules must keep their parameters while they are trained, but some were replaced: write into them "
+                "(load_state_dict, copy_) instead"
+            )
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""

@@ -282,6 +282,7 @@ class Learner(TrainingState):
 
     def iterate(self) -> dict[str, list[float]]:
         """Collect a rollout, learn from it, and return the row of the log: one number for each column and member."""
+        self.flat.require_views()
         rate = self.rate * self.cfg.rate_factor(self.steps, self.total_steps)
         self.rollout()
         returned, length, count = self.ended_episodes()

@@ -521,6 +521,22 @@ def test_frozen_parameters_stay_as_they_are():
     ]
 
 
+REPLACED = {
+    "assigned": lambda net: net.load_state_dict({k: x.clone() for k, x in net.state_dict().items()}, assign=True),
+    "other memory": lambda net: setattr(net.network.weight0, "data", net.network.weight0.data.clone()),
+    "there and back": lambda net: net.float().double(),
+    "one more": lambda net: net.register_parameter("scale", torch.nn.Parameter(torch.ones(1, dtype=DOUBLE))),
+}
+
+
+@pytest.mark.parametrize("change", REPLACED.values(), ids=REPLACED)
+@pytest.mark.parametrize("which", ["policy", "value_fn"])
+def test_parameters_that_are_replaced_while_they_are_trained_are_refused(which, change):
+    """They would stay as they are, while training went on with those from before."""
+    with pytest.raises(ValueError, match="modules must keep their parameters while they are trained"):
+        run(callback=lambda learner: change(getattr(learner, which)) and None)
+
+
 def test_training_without_gradients_is_refused():
     with torch.no_grad(), pytest.raises(ValueError, match="gradients must not be switched off"):
         run()

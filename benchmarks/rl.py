@@ -44,6 +44,8 @@ UPDATES = (64, 1024, 4096)
 LARGE = 16384
 # Environments on their own take about as many steps in one call as this.
 STEPS = 2**20
+# Steps of the larger number of environments in a call that shows whether a step costs more with it.
+GROWTH_STEPS = 32
 OTHERS = {
     "pendulum": (Pendulum, "Pendulum-v1"),
     "mountain_car": (MountainCar, "MountainCar-v0"),
@@ -86,17 +88,21 @@ def environments(sizes: tuple[int, ...], rounds: int, values: dict) -> dict[int,
 
 
 def growth(sizes: tuple[int, int], rounds: int, values: dict) -> dict[str, float]:
-    """Rate with many environments over that with few, in turns: what a step costs does not grow where this is 1."""
+    """Rate with many environments over that with few, in turns: what a step costs does not grow where this is 1.
+
+    A call is long enough that what the contender before it left in the caches does not count.
+    """
+    few, many = sizes
     calls, work = {}, {}
     for name, make in (("plain", cases.PlainCartPole), ("accelerated", CartPole)):
         for count in sizes:
-            steps = max(4, STEPS // count)
+            steps = GROWTH_STEPS * many // count
             env = make(count)
-            calls[name, count] = cases.our_steps(env, cases.actions_for(env, steps))
+            actions = cases.actions_for(env, min(steps, 8))
+            calls[name, count] = cases.our_steps(env, actions, times=steps // len(actions))
             work[name, count] = steps * count
     taken = race(calls, rounds, CPU)
     rate = {key: work[key] / seconds for key, seconds in taken.items()}
-    few, many = sizes
     found = {name: rate[name, many] / rate[name, few] for name in ("plain", "accelerated")}
     for name, ratio in found.items():
         print(f"  rate with {many} over {few} environments, {name}: {ratio:.2f}", flush=True)

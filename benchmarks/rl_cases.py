@@ -32,17 +32,18 @@ def actions_for(env: VecEnv, steps: int, seed: int = SEED) -> Tensor:
     space = env.action_space
     shape = (steps, *env.batch, *space.shape)
     if isinstance(space, Discrete):
-        return torch.randint(space.n, shape, generator=generator, device=env.device)
+        # 32 bits, as gymnax takes them.
+        return torch.randint(space.n, shape, generator=generator, device=env.device, dtype=torch.int32)
     if not isinstance(space, Box):
         raise SystemExit(f"no actions are drawn from {space}")
     low, high = (torch.as_tensor(bound, dtype=env.dtype, device=env.device) for bound in (space.low, space.high))
     return low + (high - low) * torch.rand(shape, generator=generator, dtype=env.dtype, device=env.device)
 
 
-def our_steps(env: VecEnv, actions: Tensor) -> Callable:
-    """One step a row of actions."""
+def our_steps(env: VecEnv, actions: Tensor, times: int = 1) -> Callable:
+    """One step a row of actions, and all of them some times over."""
     env.reset()
-    each = list(actions)
+    each = list(actions) * times
 
     def call():
         for action in each:

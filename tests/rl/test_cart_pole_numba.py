@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-import sys
 import warnings
 from dataclasses import fields, replace
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from lib.live import tracing
 from lib.rl.envs import CartPole, CartPoleParams, Transition, VecEnv, _cart_pole_numba, cart_pole
+from tests.absent import without_numba
 
 
 class Plain(CartPole):
@@ -345,13 +345,9 @@ def test_gradients_go_through_a_step():
 
 
 def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "lib.rl.envs._cart_pole_numba", raising=False)
-    monkeypatch.delattr("lib.rl.envs._cart_pole_numba", raising=False)
-    cart_pole._kernels.cache_clear()
     env, plain = both(5, seed=2)
     actions = actions_of(env, 20)
-    try:
+    with without_numba(monkeypatch, "lib.rl.envs._cart_pole_numba"):
         with pytest.warns(RuntimeWarning, match=r"numba cannot be used.*pip install numba"):
             env.step(actions[0])
         plain.step(actions[0])
@@ -360,5 +356,26 @@ def test_a_missing_numba_is_said_once_and_torch_runs(monkeypatch):
             for action in actions[1:]:
                 for mine, theirs in zip(env.step(action), plain.step(action)):
                     assert torch.equal(mine, theirs)
-    finally:
-        cart_pole._kernels.cache_clear()
+
+
+def test_the_reward_of_many_environments_is_one_number(monkeypatch):
+    monkeypatch.setattr(cart_pole, "LARGE", 8)
+    monkeypatch.setattr(cart_pole, "APART", 3)
+    env, plain = both(8, seed=4, max_steps=5)
+    for action in actions_of(env, 30):
+        moved, expected = env.step(action), plain.step(action)
+        assert moved.reward.untyped_storage().nbytes() == 4
+        for mine, theirs in zip(moved, expected):
+            torch.testing.assert_close(mine, theirs)
+        with pytest.raises(RuntimeError, match="single memory location"):
+            moved.reward.mul_(2)
+    assert bool(env.step(action).reward.eq(1).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_actions_of_any_integer_type_are_alike(dtype):
+    env, other = CartPole(7, seed=1), CartPole(7, seed=1)
+    env.reset()
+    other.reset()
+    for action in actions_of(env, 40):
+        assert torch.equal(env.step(action).observation, other.step(action.to(dtype)).observation)

@@ -86,9 +86,9 @@ def _narrow(action, side):
 def advance(before, action, elapsed, arrived, reward, terminated, truncated, nelapsed, ended, numbers, last):
     """One step of all environments: how many episodes ended, or -1 if an angle is too far for this code.
 
-    before, arrived (4, n); action (n,) of integers; reward (n,); elapsed, nelapsed (n,) int32, the latter 0 where an
-    episode ended; terminated, truncated (n,) bool; ended (n,) int64, which starts with the indices of the episodes that
-    ended; numbers (9,), see ``_move``; last, the time limit, below 2**31.
+    before, arrived (4, n); action (n,) of integers; reward (n,), or (0,) where none is wanted; elapsed, nelapsed (n,)
+    int32, the latter 0 where an episode ended; terminated, truncated (n,) bool; ended (n,) int64, which starts with the
+    indices of the episodes that ended; numbers (9,), see ``_move``; last, the time limit, below 2**31.
     """
     count = 0
     limit = whole(last)

@@ -38,8 +38,9 @@ class Transition(NamedTuple):
 
     Notes
     -----
-    Both observations may share memory with each other and with the states: do not change them in place. The last one
-    may be put together from the first when it is read.
+    Both observations may share memory with each other and with the states, and rewards that are all alike may be one
+    number seen from all places: do not change them in place. The last observation may be put together from the first
+    when it is read.
     """
 
     observation: torch.Tensor

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch.autograd import forward_ad
 
+from lib._compiled import loops
 from lib.live import tracing
 from lib.rl.envs._params import check_params, largest
 from lib.rl.envs._restart import EnvState, Restarted, Transition
@@ -79,20 +78,8 @@ def _box(params: CartPoleParams) -> Box:
     return Box(tuple(-bound for bound in bounds), bounds, shape=(4,))
 
 
-@lru_cache(maxsize=1)
 def _kernels():
-    """The compiled step, or None and one warning where numba is missing."""
-    try:
-        from lib.rl.envs import _cart_pole_numba
-    except ImportError as problem:
-        warnings.warn(
-            f"numba cannot be used ({problem}): CartPole steps run in plain torch, several times slower; "
-            "pip install numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return _cart_pole_numba
+    return loops("lib.rl.envs._cart_pole_numba", "CartPole steps")
 
 
 class CartPole(VecEnv):
@@ -197,9 +184,10 @@ class CartPole(VecEnv):
         ended = self._ended
         # With few environments calls cost more than arithmetic, and an array is made sooner by numpy than by torch.
         row = count + (APART if count >= LARGE else 0)
-        arrived, reward = np.empty((4, row), np.float32), np.empty(count, np.float32)
+        # The reward of many is one number, seen from all places: to write it out would take a tenth longer.
+        arrived, reward = np.empty((4, row), np.float32), np.empty(count if row == count else 0, np.float32)
         later, terminated, truncated = np.empty(count, np.int32), np.empty(count, np.bool_), np.empty(count, np.bool_)
-        action = action if action.dtype == torch.int64 else action.to(torch.int64)
+        action = action if action.dtype in (torch.int32, torch.int64) else action.to(torch.int64)
         action = np.ascontiguousarray(action.numpy()).reshape(count)
         last = min(self.max_steps or NEVER, NEVER)
         made = (arrived, reward, terminated, truncated, later)
@@ -212,7 +200,8 @@ class CartPole(VecEnv):
                 fresh = _rows(self.initial(last - first, generator, self.params))
                 kernels.exchange(arrived, rows[first:last], fresh, left[:, first:last])
         state, *returned, elapsed = map(torch.from_numpy, made)
-        state = state if row == count else state[:, :count]
+        if row > count:
+            state, returned[0] = state[:, :count], torch.ones(()).expand(count)
         if len(batch) == 1:
             state = state.mT
         else:

@@ -1,6 +1,8 @@
 """Modules of compiled loops, and what is said where they cannot be had."""
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +22,14 @@ def test_a_missing_numba_is_said_once(monkeypatch):
             assert _compiled.loops(LOOPS, "many chains") is None
         assert _compiled.loops(LOOPS, "many chains") is None  # a second warning would be an error
     assert _compiled.loops(LOOPS, "many chains") is not None
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(_compiled.__file__).parent.rglob("_*_numba.py")), ids=lambda path: path.stem
+)
+def test_compiled_loops_call_none_of_another_file(path):
+    """A cached function is compiled anew when its own file changes: it would keep the old code of others."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported += [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    assert not [name for name in imported if name.split(".")[0] == "lib"]

@@ -110,7 +110,7 @@ class PolicyGradient(_Gradient):
             logp, entropy, pull = _categorical.score_vjp(logits, action)
             means, slope = self._slopes(logp, entropy, logp_old, adv, anchor, each)
             slope = pull(slope, -self.ent_coef * each)
-        network.pull(slope, self.places)
+        network.pull(slope, seen, self.places)
         return means
 
     def log_probabilities(self, seen: Tensor, action: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class ValueGradient(_Gradient):
         else:
             mean, slope = _slopes.of_value(value, returns, value_old, self.clip)
             slope.mul_(weight)
-        network.pull(slope.unsqueeze(-2), self.places)
+        network.pull(slope.unsqueeze(-2), seen, self.places)
         return mean.view(1, self.rows)
 
     def _compiled(self, value, returns, value_old, weight) -> tuple[Tensor, Tensor]:

@@ -65,10 +65,11 @@ class TilePass:
 
     def forward(self, obs: Tensor) -> Tensor:
         """Output of a tile ([members,] k, ...), with rows last: ([members,] out, k)."""
-        self.seen, _ = self.network.rows_of(obs)
-        return _strips.evaluate(self.seen, self.layers, self.room, keep=True)
+        return _strips.evaluate(self.network.rows_of(obs)[0], self.layers, self.room, keep=True)
 
-    def pull(self, slope: Tensor, places: Sequence[Tensor]) -> None:
-        """Add the gradients of the parameters to tensors of their shapes, from that of the last output; once."""
-        _strips.pull(slope, self.seen, self.layers, self.room, True, places)
-        del self.seen
+    def pull(self, slope: Tensor, obs: Tensor, places: Sequence[Tensor]) -> None:
+        """Add the gradients of the parameters to tensors of their shapes, from that of the last output; once.
+
+        ``obs`` are those of :meth:`forward`, which left the activations between.
+        """
+        _strips.pull(slope, self.network.rows_of(obs)[0], self.layers, self.room, True, places)

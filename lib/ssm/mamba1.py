@@ -167,7 +167,7 @@ class Mamba1Block(SequenceBlock):
         fits = window.shape == (batch, conv.width - 1, channels) and h.shape == (batch, channels, self.d_state)
         if not conv.width or not fits:
             return None
-        from lib.ssm import _mamba1_numba as kernels
+        from lib.ssm import _selective_numba as kernels
 
         after = BlockState(u.new_empty(window.shape), u.new_empty(h.shape))
         matrices = self._matrices(u) if batch == 1 else None

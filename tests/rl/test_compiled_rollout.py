@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.rl import _categorical, _decisions_numba
+from lib.rl import _categorical
+from lib.rl.envs import _cart_pole_numba
 from lib.rl.envs._cart_pole_rollout import MOST, CompiledRollout
 from lib.rl.envs.cart_pole import CartPole, CartPoleParams
 from lib.rl.optimizer import FlatParameters
@@ -250,7 +251,7 @@ def test_a_parameter_beside_the_network_does_not_shift_the_others(monkeypatch):
 
 def test_a_missing_numba_is_said_once_and_single_steps_are_taken(monkeypatch):
     run, other = learner(), learner()
-    with without_numba(monkeypatch, "lib.rl.envs._cart_pole_rollout_numba"):
+    with without_numba(monkeypatch, "lib.rl.envs._cart_pole_numba"):
         with pytest.warns(RuntimeWarning, match=r"numba cannot be used.*rollouts of CartPole run in plain torch"):
             other.rollout()
         other.rollout()
@@ -281,12 +282,12 @@ def decisions(policy, obs, uniform):
     room = np.full((2, n * max(network.sizes)), np.nan, np.float32)
     action, logp = np.empty(n, np.int64), np.empty(n, np.float32)
     rows = obs.numpy(), room, uniform.numpy(), action, logp
-    _decisions_numba.decide(parameters, np.array(network.sizes), network.activation == "tanh", *rows)
+    _cart_pole_numba.decide(parameters, np.array(network.sizes), network.activation == "tanh", *rows)
     return torch.from_numpy(action), torch.from_numpy(logp)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize("hidden", [(), (5,), (_decisions_numba.NARROW,), (9, 17), (64, 64), (3, 40, 2)])
+@pytest.mark.parametrize("hidden", [(), (5,), (_cart_pole_numba.NARROW,), (9, 17), (64, 64), (3, 40, 2)])
 @pytest.mark.parametrize("actions", [1, 2, 3, 6])
 def test_decisions_are_those_of_the_policy(actions, hidden, activation):
     generator = torch.Generator().manual_seed(actions)
@@ -321,12 +322,12 @@ def test_tangents_everywhere():
     powers = 2.0 ** torch.arange(-149, 128)
     x = torch.cat([powers, -powers, torch.linspace(-12, 12, 400_001)]).numpy()
     found = x.copy()
-    _decisions_numba.tangents(found)
+    _cart_pole_numba.tangents(found)
     exact = np.tanh(x.astype(np.float64))
     assert np.abs(found - exact).max() < 4e-7
     assert np.abs(found).max() <= 1 + 1.2e-7
     small = (np.abs(x) < 0.5) & (np.abs(x) > 1e-30)
     assert np.abs(found[small] / exact[small] - 1).max() < 4e-7
     special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], np.float32)
-    _decisions_numba.tangents(special)
+    _cart_pole_numba.tangents(special)
     np.testing.assert_allclose(special, [0, 0, 1, -1, np.nan], atol=4e-7)

@@ -73,7 +73,7 @@ def gradient(tile_pass, rows, slope):
     """Gradients of all parameters."""
     places = [torch.zeros_like(parameter) for parameter in tile_pass.parameters]
     output = tile_pass.forward(rows).clone()
-    tile_pass.pull(slope.clone(), places)
+    tile_pass.pull(slope.clone(), rows, places)
     return output, places
 
 

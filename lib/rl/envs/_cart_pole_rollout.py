@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib import _compiled
 from lib.rl._tile_pass import hooked, is_its_network
-from lib.rl.envs.cart_pole import NEVER, CartPole, _rows
+from lib.rl.envs.cart_pole import NEVER, CartPole, _kernels, _rows
 from lib.rl.policies import CategoricalPolicy
 
 if TYPE_CHECKING:
@@ -22,10 +21,6 @@ __all__ = ["CompiledRollout"]
 
 MOST = 2048
 """With more environments calls weigh little, and torch's products of matrices are faster."""
-
-
-def _kernels():
-    return _compiled.loops("lib.rl.envs._cart_pole_rollout_numba", "rollouts of CartPole")
 
 
 class CompiledRollout:

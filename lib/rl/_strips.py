@@ -32,6 +32,10 @@ NARROW = 16
 the time for four inputs."""
 
 
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+_threshold_backward = torch.ops.aten.threshold_backward.grad_input
+
+
 class _Tanh:
     """The hyperbolic tangent in place, and its gradient from what it returned, written over it."""
 
@@ -40,7 +44,7 @@ class _Tanh:
 
     @staticmethod
     def backward_(arrived: Tensor, activated: Tensor) -> Tensor:
-        return torch.ops.aten.tanh_backward.grad_input(arrived, activated, grad_input=activated)
+        return _tanh_backward(arrived, activated, grad_input=activated)
 
 
 class _Relu:
@@ -51,7 +55,7 @@ class _Relu:
 
     @staticmethod
     def backward_(arrived: Tensor, activated: Tensor) -> Tensor:
-        return torch.ops.aten.threshold_backward.grad_input(arrived, activated, 0, grad_input=activated)
+        return _threshold_backward(arrived, activated, 0, grad_input=activated)
 
 
 ACTIVATIONS = {"tanh": _Tanh, "relu": _Relu}
@@ -83,6 +87,7 @@ class Layers:
         self.last_bias = biases[-1].unsqueeze(-1)
         self.activation = ACTIVATIONS[activation]
         self.strip = strip
+        self.product = torch.mm if self.weights[0].dim() == 2 else torch.bmm
 
     @property
     def hidden(self) -> list[int]:
@@ -158,7 +163,7 @@ def evaluate(x: Tensor, layers: Layers, room: Room, keep: bool = False) -> Tenso
     for place, (start, length) in enumerate(_strips(x.shape[-2], layers.strip)):
         part = _rows(x, start, length).to(y.dtype)
         *_, h = part, *_hidden(part, layers, room.activations(place if keep else 0, part.shape[:-1]))
-        torch.matmul(last, h.mT, out=y if length == x.shape[-2] else y.narrow(-1, start, length))
+        layers.product(last, h.mT, out=y if length == x.shape[-2] else y.narrow(-1, start, length))
     return y.add_(layers.last_bias)
 
 
@@ -166,7 +171,7 @@ def _hidden(x: Tensor, layers: Layers, activations: list[Tensor]) -> list[Tensor
     """Fill in the activations of the hidden layers of one strip."""
     h = x
     for turned, bias, out in zip(layers.turned, layers.biases, activations):
-        h = torch.matmul(h, turned, out=out)
+        h = layers.product(h, turned, out=out)
         layers.activation.apply_(h.add_(bias))
     return activations
 
@@ -202,18 +207,18 @@ def pull(
         inputs = [part, *(hidden if kept else _hidden(part, layers, hidden))]
         change = (arrived if length == x.shape[-2] else arrived.narrow(-1, start, length)).mT
         for layer in reversed(range(len(inputs))):
-            _add_product(of_weights[layer], change, inputs[layer])
+            _add_product(of_weights[layer], change, inputs[layer], layers)
             of_biases[layer].add_(change.sum(-2))
             if layer:
                 change = _before(change, inputs[layer], layers, room, layer)
             elif of_input is not None:
-                torch.matmul(change, layers.weights[0], out=_rows(of_input, start, length))
+                layers.product(change, layers.weights[0], out=_rows(of_input, start, length))
 
 
-def _add_product(place: Tensor, change: Tensor, inputs: Tensor) -> None:
+def _add_product(place: Tensor, change: Tensor, inputs: Tensor, layers: Layers) -> None:
     """Add the gradient of a layer's weights."""
     if inputs.shape[-1] <= NARROW:
-        place.add_(torch.matmul(inputs.mT, change).mT)
+        place.mT.add_(layers.product(inputs.mT, change))
     elif place.dim() == 2:
         place.addmm_(change.mT, inputs)
     else:
@@ -223,7 +228,7 @@ def _add_product(place: Tensor, change: Tensor, inputs: Tensor) -> None:
 def _before(change: Tensor, activated: Tensor, layers: Layers, room: Room, layer: int) -> Tensor:
     """Gradient before an activation function, written over what it returned."""
     arrived = room.behind(change.shape[:-1])[layer - 1]
-    torch.matmul(change, layers.weights[layer], out=arrived)
+    layers.product(change, layers.weights[layer], out=arrived)
     return layers.activation.backward_(arrived, activated)
 
 

@@ -252,7 +252,7 @@ def test_a_parameter_beside_the_network_does_not_shift_the_others(monkeypatch):
 def test_a_missing_numba_is_said_once_and_single_steps_are_taken(monkeypatch):
     run, other = learner(), learner()
     with without_numba(monkeypatch, "lib.rl.envs._cart_pole_numba"):
-        with pytest.warns(RuntimeWarning, match=r"numba cannot be used.*rollouts of CartPole run in plain torch"):
+        with pytest.warns(RuntimeWarning, match=r"numba cannot be used.*CartPole steps run in plain torch"):
             other.rollout()
         other.rollout()
     run.rollout(), run.rollout()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 
 import torch
 
@@ -46,6 +47,8 @@ LARGE = 16384
 STEPS = 2**20
 # Steps of the larger number of environments in a call that shows whether a step costs more with it.
 GROWTH_STEPS = 32
+# Environments whose updates take as long as this many of one environment in a call.
+IN_A_ROW = 512
 OTHERS = {
     "pendulum": (Pendulum, "Pendulum-v1"),
     "mountain_car": (MountainCar, "MountainCar-v0"),
@@ -125,6 +128,16 @@ def other_environments(sizes: tuple[int, ...], rounds: int, values: dict) -> dic
     return found
 
 
+def repeated(call: Callable, times: int) -> Callable:
+    """A call, some times over."""
+
+    def run():
+        for _ in range(times):
+            call()
+
+    return run
+
+
 def updates(sizes: tuple[int, ...], rounds: int, values: dict) -> dict[int, dict[str, float]]:
     """Whole updates of PPO on CartPole, ours and theirs."""
     found = {}
@@ -139,7 +152,10 @@ def updates(sizes: tuple[int, ...], rounds: int, values: dict) -> dict[int, dict
             if peers.INSTALLED["gymnasium"]:
                 calls["clean_loop"] = peers.CleanLoop(count, settings).update
         here = rounds if count < LARGE else min(rounds, 2)
-        found[count] = rates(f"update_{count}", calls, settings.steps * count, here, values)
+        # Training is one update after the other: short ones are timed in a row, not each after other contenders.
+        row = max(1, IN_A_ROW // count)
+        calls = {name: repeated(call, row) for name, call in calls.items()}
+        found[count] = rates(f"update_{count}", calls, row * settings.steps * count, here, values)
     return found
 
 

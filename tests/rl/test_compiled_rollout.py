@@ -256,7 +256,10 @@ def test_a_missing_numba_is_said_once_and_single_steps_are_taken(monkeypatch):
             other.rollout()
         other.rollout()
     run.rollout(), run.rollout()
-    assert_alike(run, other)
+    # Without numba the steps are plain ones, too, whose sine differs by its rounding.
+    for name in ("action", "terminated", "truncated"):
+        assert torch.equal(getattr(run.buffer, name), getattr(other.buffer, name)), name
+    torch.testing.assert_close(run.buffer.observation, other.buffer.observation, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("default", [torch.float32, torch.float64])

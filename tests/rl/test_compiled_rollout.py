@@ -215,7 +215,7 @@ def differing(run):
         ({}, hooked),
         ({}, differing),
     ],
-    ids=str,
+    ids=lambda part: getattr(part, "__name__", str(part)),
 )
 def test_what_takes_single_steps(options, change):
     run = learner(**options)

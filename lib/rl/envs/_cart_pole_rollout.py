@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.rl._tile_pass import hooked, is_its_network
-from lib.rl.envs.cart_pole import NEVER, CartPole, _kernels, _rows
+from lib.rl.envs.cart_pole import NEVER, CartPole, _kernels
 from lib.rl.policies import CategoricalPolicy
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class CompiledRollout:
             if finished > 0:
                 rows, left = ended[:finished], np.empty((4, finished), np.float32)
                 for generator, start, stop in env._shares(rows):
-                    fresh = _rows(env.initial(stop - start, generator, env.params))
+                    fresh = env._drawn(stop - start, generator).numpy()
                     kernels.exchange(states[t % 2], rows[start:stop], fresh, left[:, start:stop])
                 late = columns[-1][t - 1, rows]
                 if late.any():

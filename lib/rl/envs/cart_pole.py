@@ -126,8 +126,12 @@ class CartPole(VecEnv):
 
     def initial(self, n, generator, params=None):
         """Draw n first states, every component uniform in [-0.05, 0.05]."""
+        return self._drawn(n, generator).movedim(0, -1)
+
+    def _drawn(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Components (4, n) of first states."""
         drawn = torch.empty(4, n, dtype=self.dtype, device=self.device)
-        return drawn.uniform_(-0.05, 0.05, generator=generator).movedim(0, -1)
+        return drawn.uniform_(-0.05, 0.05, generator=generator)
 
     def dynamics(self, state, action, params=None, generator=None):
         """One step of explicit Euler: (next_state, reward, terminated)."""
@@ -224,10 +228,10 @@ class CartPole(VecEnv):
     def _shares(self, ended: np.ndarray):
         """Generators with the range of the ended episodes, in order, that each serves; none that serves no episode."""
         generators = self._generators()
-        edges = [0, len(ended)]
-        if len(generators) > 1:
-            edges = np.arange(len(generators) + 1) * (self.elapsed.numel() // len(generators))
-            edges = np.searchsorted(ended, edges).tolist()
+        if len(generators) == 1:
+            return [(generators[0], 0, len(ended))] if len(ended) else []
+        edges = np.arange(len(generators) + 1) * (self.elapsed.numel() // len(generators))
+        edges = np.searchsorted(ended, edges).tolist()
         return [share for share in zip(generators, edges[:-1], edges[1:]) if share[2] > share[1]]
 
 

@@ -48,7 +48,7 @@ STEPS = 2**20
 # Steps of the larger number of environments in a call that shows whether a step costs more with it.
 GROWTH_STEPS = 32
 # Environments whose updates take as long as this many of one environment in a call.
-IN_A_ROW = 512
+IN_A_ROW = 2048
 OTHERS = {
     "pendulum": (Pendulum, "Pendulum-v1"),
     "mountain_car": (MountainCar, "MountainCar-v0"),
@@ -201,7 +201,9 @@ def measure(options: argparse.Namespace) -> dict:
         for count in (1024, 4096):
             there = learned[count]
             bars.at_least(f"R2_update_over_pure_jax_{count}", there["ours"] / there["pure_jax"], 0.75)
-    bars.at_least("R1_rate_of_a_million_over_16384", grown["accelerated"], 1.0)
+    # No slowdown: the ratio of two equal rates differs from 1 by up to 5 per cent from run to run.
+    bars.at_least("R1_rate_of_a_million_over_16384", grown["accelerated"], 0.95)
+    bars.at_least("R1_rate_of_a_million_over_16384_plain", grown["plain"], 0.95)
     bars.at_least("breakout_million_steps_per_second_65536", listed["breakout_65536"]["ours"] / 1e6, 2)
     if "sb3" in learned[64]:
         bars.at_least("R2_update_over_sb3_64", learned[64]["ours"] / learned[64]["sb3"], 5)

@@ -23,8 +23,10 @@ def is_its_network(module: nn.Module) -> bool:
 
 def hooked(*modules: nn.Module) -> bool:
     """Whether hooks see, and may change, what modules compute or its gradient."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for module in modules for kind in kinds)
+    for module in modules:
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+            return True
+    return False
 
 
 class TilePass:

@@ -17,6 +17,7 @@ __all__ = [
     "ACTIVATIONS",
     "STRIPS_OF_A_TILE",
     "Layers",
+    "Room",
     "WrittenGradient",
     "evaluate",
     "layers_of",

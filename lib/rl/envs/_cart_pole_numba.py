@@ -241,11 +241,10 @@ def decide(parameters, sizes, tangent, obs, room, uniform, action, logp):
 def collect(t, policy, columns, uniform, states, elapsed, ended, numbers, last):
     """Steps from the t-th on, up to the first in which episodes end: which is next, and how many episodes ended.
 
-    policy is (parameters (members, all), sizes, tangent, room), see ``decide``. The columns
-    of the rollout are filled in: observation (T, n, 4), action, logp, reward, terminated, truncated (T, n), with
-    members side by side in n. uniform (T, n). States (2, 4, n) and elapsed (2, n) before the t-th step are those of
-    place t % 2. What remains is as for ``advance``; the number is -1 if an angle is
-    too far for this code, before the step that is next.
+    policy is (parameters (members, all), sizes, tangent, room), see ``decide``. The columns of the rollout are filled
+    in: observation (T, n, 4), action, logp, reward, terminated, truncated (T, n), with members side by side in n.
+    uniform (T, n). States (2, 4, n) and elapsed (2, n) before the t-th step are those of place t % 2. What remains is
+    as for ``advance``; the number is -1 if an angle is too far for this code, before the step that is next.
     """
     parameters, sizes, tangent, room = policy
     observation, action, logp, reward, terminated, truncated = columns
